@@ -1,0 +1,1 @@
+//! Lock-free shared-memory queues and routing between processes.
