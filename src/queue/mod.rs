@@ -1,0 +1,9 @@
+//! Put and get over a ring: descriptors, handles, leases, typed queues.
+
+mod backend;
+mod lease;
+mod ring_queue;
+
+pub use backend::{QueueBackend, QueueStats, RecordKind, Wait};
+pub use lease::{ForeignLease, ForeignReservation, Lease, Reservation};
+pub use ring_queue::RingQueue;

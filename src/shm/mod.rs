@@ -1,0 +1,22 @@
+//! The memory: everything another process can see, and the algorithms that keep it alive.
+
+pub mod layout;
+pub mod peers;
+pub mod ring;
+pub mod storage;
+
+/// How long a segment lives.
+#[derive(
+    Clone, Copy, Debug, PartialEq, Eq, Hash, Default, serde::Serialize, serde::Deserialize,
+)]
+#[serde(rename_all = "lowercase")]
+#[repr(u32)]
+pub enum Lifetime {
+    /// Until it is destroyed; packets survive all processes.
+    Keep = 1,
+    /// Until the last participant leaves.
+    #[default]
+    Ephemeral = 2,
+    /// Its dispatcher's; removed at the next start, whatever it holds.
+    Job = 3,
+}

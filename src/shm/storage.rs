@@ -1,0 +1,485 @@
+//! Where a ring lives: mapped memory, the heap, or loom's heap.
+//!
+//! A [`RingMemory`] is a bundle of pointers with the geometry they were made for. The ring's
+//! algorithm reaches shared memory through it alone. Every index is masked by a private copy of the
+//! geometry, so that no number read from shared memory can lead out of bounds.
+
+#![allow(unsafe_code, reason = "one of the named places: turns a mapping into references")]
+
+use core::any::Any;
+use core::fmt;
+use std::alloc::Layout;
+use std::sync::Arc;
+
+use crate::shm::layout::{
+    self, Entry, INLINE_BYTES, INLINE_BYTES_TIMESTAMPED, PAGE_BYTES, RING_HEADER_BYTES, RingHeader,
+};
+use crate::shm::ring::stamp::Bits;
+use crate::sync::AtomicU64;
+
+/// How many producers or consumers a side of a ring may have at a time.
+#[derive(
+    Clone, Copy, Debug, PartialEq, Eq, Hash, Default, serde::Serialize, serde::Deserialize,
+)]
+#[serde(rename_all = "lowercase")]
+pub enum Side {
+    /// One at a time; enforced by a lock that the kernel frees at death.
+    Single,
+    /// Any number.
+    #[default]
+    Multi,
+}
+
+/// The shape of a ring, validated: everything the algorithm needs to know, held privately.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Geometry {
+    /// log2 of the number of entries.
+    pub log2_entries: u32,
+    /// Bytes of data region for each entry: a multiple of 64.
+    pub unit_bytes: u32,
+    /// Most packets that may wait; 0 for no bound but the space.
+    pub maxsize: u64,
+    /// The producers' side.
+    pub producers: Side,
+    /// The consumers' side.
+    pub consumers: Side,
+    /// Entries carry the time of the put.
+    pub timestamps: bool,
+    /// Deliveries after which a packet is a dead letter; 0 for no bound.
+    pub max_deliveries: u32,
+}
+
+impl Geometry {
+    /// Bit widths of stamps and marks.
+    #[inline(always)]
+    #[must_use]
+    pub const fn bits(&self) -> Bits {
+        Bits::new(self.log2_entries)
+    }
+
+    /// Number of entries, which is the number of units.
+    #[must_use]
+    pub const fn entries(&self) -> u64 {
+        1 << self.log2_entries
+    }
+
+    /// Bytes of the data region.
+    #[must_use]
+    pub const fn data_bytes(&self) -> u64 {
+        self.entries() * self.unit_bytes as u64
+    }
+
+    /// Bytes of a record that fit into its entry.
+    #[inline(always)]
+    #[must_use]
+    pub const fn inline_bytes(&self) -> usize {
+        if self.timestamps { INLINE_BYTES_TIMESTAMPED } else { INLINE_BYTES }
+    }
+
+    /// Longest payload, in bytes: a quarter of the data region.
+    #[inline(always)]
+    #[must_use]
+    pub const fn max_payload(&self) -> usize {
+        (self.entries() / 4 * self.unit_bytes as u64) as usize
+    }
+
+    /// Units that a payload of `len_bytes` takes; at least 1.
+    #[inline(always)]
+    #[must_use]
+    pub const fn units(&self, len_bytes: usize) -> u64 {
+        if len_bytes <= self.inline_bytes() {
+            1
+        } else {
+            (len_bytes as u64).div_ceil(self.unit_bytes as u64)
+        }
+    }
+
+    /// Where the claims start, from the start of the extent (many producers only).
+    #[must_use]
+    pub const fn claims_offset(&self) -> u64 {
+        RING_HEADER_BYTES
+    }
+
+    /// Where the entries start, from the start of the extent.
+    #[must_use]
+    pub const fn entries_offset(&self) -> u64 {
+        let claims = match self.producers {
+            Side::Multi => (self.entries() * 8).next_multiple_of(PAGE_BYTES),
+            Side::Single => 0,
+        };
+        self.claims_offset() + claims
+    }
+
+    /// Where the data region starts, from the start of the extent.
+    #[must_use]
+    pub const fn data_offset(&self) -> u64 {
+        self.entries_offset() + (self.entries() * 64).next_multiple_of(PAGE_BYTES)
+    }
+
+    /// Bytes of the whole extent: header, claims, entries, data.
+    #[must_use]
+    pub const fn extent_bytes(&self) -> u64 {
+        self.data_offset() + self.data_bytes()
+    }
+
+    /// Says what is wrong with the numbers, if anything: `(field, reason)`.
+    ///
+    /// # Errors
+    /// The first field that is out of range.
+    pub fn validate(&self) -> Result<(), (&'static str, String)> {
+        if !layout::LOG2_ENTRIES.contains(&self.log2_entries) {
+            return Err(("log2_entries", format!("{} is not in 3..=20", self.log2_entries)));
+        }
+        let unit = self.unit_bytes;
+        if unit == 0 || !unit.is_multiple_of(layout::UNIT_GRANULE) || unit > layout::MAX_UNIT {
+            return Err(("unit_bytes", format!("{unit} is not a multiple of 64 up to 16 MiB")));
+        }
+        if !self.data_bytes().is_multiple_of(PAGE_BYTES) {
+            return Err(("unit_bytes", format!("{} bytes of data do not fill pages", self.data_bytes())));
+        }
+        if self.maxsize > self.entries() {
+            return Err((
+                "maxsize",
+                format!("{} is more than the {} entries", self.maxsize, self.entries()),
+            ));
+        }
+        Ok(())
+    }
+}
+
+/// A ring's memory: pointers into a mapping or an allocation that [`RingMemory::owner`] keeps alive.
+pub struct RingMemory {
+    header: *const RingHeader,
+    claims: *const AtomicU64,
+    entries: *const Entry,
+    data: *mut u8,
+    geometry: Geometry,
+    mask: usize,
+    _owner: Arc<dyn Any + Send + Sync>,
+}
+
+// SAFETY: the pointers lead to atomics, which may be used from any thread, and to payload bytes,
+// which the stamps hand from one owner to the next; the owner that keeps them alive is Send + Sync.
+unsafe impl Send for RingMemory {}
+// SAFETY: as above; every shared access goes through atomics or through a position owned by stamp.
+unsafe impl Sync for RingMemory {}
+
+impl fmt::Debug for RingMemory {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("RingMemory").field("geometry", &self.geometry).finish_non_exhaustive()
+    }
+}
+
+impl RingMemory {
+    /// Wraps a mapped extent whose data region is mapped twice, back to back.
+    ///
+    /// # Safety
+    /// `base` must be page-aligned and lead to `geometry.extent_bytes() + geometry.data_bytes()`
+    /// bytes, readable and writable, of which the last `data_bytes` are a second mapping of the
+    /// data region, for as long as `owner` lives. `geometry` must be valid. All other users of the
+    /// memory must be `RingMemory`s of the same geometry (a hostile process can then change bytes
+    /// under us, but not lead us out of bounds).
+    #[cfg(not(loom))]
+    #[must_use]
+    pub unsafe fn from_mapping(
+        base: *mut u8,
+        geometry: Geometry,
+        owner: Arc<dyn Any + Send + Sync>,
+    ) -> Self {
+        let at = |offset: u64| base.wrapping_add(offset as usize);
+        Self {
+            header: base.cast(),
+            claims: at(geometry.claims_offset()).cast(),
+            entries: at(geometry.entries_offset()).cast(),
+            data: at(geometry.data_offset()),
+            geometry,
+            mask: geometry.entries() as usize - 1,
+            _owner: owner,
+        }
+    }
+
+    /// Makes a ring on the heap, positioned at `first_pos` (a multiple of the entries).
+    #[must_use]
+    pub fn on_heap(geometry: Geometry, first_pos: u64) -> Self {
+        let heap = Arc::new(HeapRing::new(&geometry));
+        let memory = Self {
+            header: &raw const *heap.header,
+            claims: heap.claims.as_ptr(),
+            entries: heap.entries.as_ptr(),
+            data: heap.data,
+            geometry,
+            mask: geometry.entries() as usize - 1,
+            _owner: heap,
+        };
+        memory.start_at(first_pos);
+        memory
+    }
+
+    /// Sets every position word of a ring that nobody else can see yet.
+    pub fn start_at(&self, first_pos: u64) {
+        use crate::sync::Ordering::Relaxed;
+        let bits = self.geometry.bits();
+        let word = bits.pack_mark(crate::shm::ring::stamp::Mark { pos: first_pos, packets: 0 });
+        let header = self.header();
+        // RELAXED: the ring is private until its file gets a name or its handle is shared.
+        header.producers.tail.store(word, Relaxed);
+        header.producers.intent.store(first_pos, Relaxed);
+        header.consumers.head.store(word, Relaxed);
+        header.consumers.peek.store(word, Relaxed);
+        header.frontier.frontier.store(first_pos, Relaxed);
+        header.hint.head_hint.store(first_pos, Relaxed);
+    }
+
+    /// The shape the memory was made for.
+    #[inline(always)]
+    #[must_use]
+    pub fn geometry(&self) -> &Geometry {
+        &self.geometry
+    }
+
+    /// The hot words.
+    #[inline(always)]
+    #[must_use]
+    pub fn header(&self) -> &RingHeader {
+        // SAFETY: aligned and alive by the constructor's contract; made of atomics only.
+        unsafe { &*self.header }
+    }
+
+    /// The claim word of a position. Many-producer rings only.
+    #[inline(always)]
+    #[must_use]
+    pub fn claim(&self, pos: u64) -> &AtomicU64 {
+        debug_assert_eq!(self.geometry.producers, Side::Multi);
+        // The mask keeps the index below 2^k, the number of claims.
+        let claim = self.claims.wrapping_add(pos as usize & self.mask);
+        // SAFETY: in bounds by the mask, alive by the constructor's contract; an atomic.
+        unsafe { &*claim }
+    }
+
+    /// The entry of a position.
+    #[inline(always)]
+    #[must_use]
+    pub fn entry(&self, pos: u64) -> &Entry {
+        let entry = self.entry_ptr(pos);
+        // SAFETY: in bounds by the mask, alive by the constructor's contract; atomics and a cell.
+        unsafe { &*entry }
+    }
+
+    #[inline(always)]
+    fn entry_ptr(&self, pos: u64) -> *const Entry {
+        self.entries.wrapping_add(pos as usize & self.mask)
+    }
+
+    /// Fetches the entry of a position for writing, ahead of its use.
+    #[inline(always)]
+    pub fn prefetch_entry_for_write(&self, pos: u64) {
+        #[cfg(all(target_arch = "x86_64", not(loom)))]
+        {
+            let entry = self.entry_ptr(pos);
+            // SAFETY: prefetching accesses nothing in the sense of the memory model; any address is
+            // allowed.
+            unsafe {
+                core::arch::asm!("prefetchw [{}]", in(reg) entry, options(nostack, preserves_flags, readonly));
+            }
+        }
+        #[cfg(all(target_arch = "aarch64", not(loom)))]
+        {
+            let entry = self.entry_ptr(pos);
+            // SAFETY: as above.
+            unsafe {
+                core::arch::asm!("prfm pstl1keep, [{}]", in(reg) entry, options(nostack, preserves_flags, readonly));
+            }
+        }
+        #[cfg(loom)]
+        let _ = pos;
+    }
+
+    /// Where the payload of a record at `pos` lies when it is `inline` or not.
+    #[cfg(not(loom))]
+    #[inline(always)]
+    #[must_use]
+    pub fn payload_ptr(&self, pos: u64, inline: bool) -> *mut u8 {
+        if inline {
+            self.entry(pos).inline.get().cast()
+        } else {
+            let index = pos as usize & self.mask;
+            self.data.wrapping_add(index * self.geometry.unit_bytes as usize)
+        }
+    }
+
+    /// Copies `bytes` into the record that the caller has claimed at `pos`: into its entry when
+    /// `inline`, otherwise into its units.
+    ///
+    /// # Safety
+    /// The caller owns the claim at `pos`, of at least `geometry.units(bytes.len())` units, and
+    /// has not committed it. `inline` only if `bytes.len() <= geometry.inline_bytes()`.
+    #[inline(always)]
+    pub unsafe fn write_payload(&self, pos: u64, inline: bool, bytes: &[u8]) {
+        debug_assert!(!inline || bytes.len() <= self.geometry.inline_bytes());
+        #[cfg(not(loom))]
+        {
+            let target = self.payload_ptr(pos, inline);
+            // SAFETY: inline payloads fit the entry; others lie in `units` consecutive units, which
+            // are contiguous because the data region is mapped twice and n is at most a quarter of
+            // it. Exclusive, because the claim is the caller's; where a peer lies, bytes get mixed,
+            // within bounds.
+            unsafe { core::ptr::copy_nonoverlapping(bytes.as_ptr(), target, bytes.len()) };
+        }
+        #[cfg(loom)]
+        {
+            assert!(inline, "loom models use inline payloads");
+            self.entry(pos).inline.with_mut(|p| {
+                // SAFETY: as above; loom checks the exclusiveness.
+                unsafe { core::ptr::copy_nonoverlapping(bytes.as_ptr(), p.cast(), bytes.len()) }
+            });
+        }
+    }
+
+    /// Copies the payload of a record that the caller has leased at `pos` to `out`.
+    ///
+    /// # Safety
+    /// The caller holds a lease of the record at `pos`, and `len_bytes` was checked against the
+    /// units of its stamp, or against the entry when `inline`.
+    #[inline(always)]
+    pub unsafe fn read_payload(&self, pos: u64, inline: bool, len_bytes: usize, out: &mut Vec<u8>) {
+        #[cfg(not(loom))]
+        {
+            let source = self.payload_ptr(pos, inline);
+            // SAFETY: in bounds as in `write_payload`; nobody writes while the lease is held.
+            let bytes = unsafe { core::slice::from_raw_parts(source, len_bytes) };
+            out.extend_from_slice(bytes);
+        }
+        #[cfg(loom)]
+        {
+            assert!(inline, "loom models use inline payloads");
+            self.entry(pos).inline.with(|p| {
+                // SAFETY: as above; loom checks that nobody writes.
+                let bytes = unsafe { core::slice::from_raw_parts(p.cast::<u8>(), len_bytes) };
+                out.extend_from_slice(bytes);
+            });
+        }
+    }
+
+    /// Writes the time of the put into the claimed entry at `pos`.
+    ///
+    /// # Safety
+    /// The caller owns the claim at `pos`; the ring keeps timestamps.
+    #[cfg(not(loom))]
+    #[inline(always)]
+    pub unsafe fn write_timestamp(&self, pos: u64, monotonic_ns: u64) {
+        let base: *mut u8 = self.entry(pos).inline.get().cast();
+        let target = base.wrapping_add(INLINE_BYTES_TIMESTAMPED).cast::<u64>();
+        // SAFETY: the last 8 of the 48 inline bytes, 8-aligned since the entry is 64-aligned.
+        unsafe { target.write(monotonic_ns) };
+    }
+
+    /// Reads the time of the put of the leased record at `pos`.
+    ///
+    /// # Safety
+    /// The caller holds a lease at `pos`; the ring keeps timestamps.
+    #[cfg(not(loom))]
+    #[must_use]
+    pub unsafe fn read_timestamp(&self, pos: u64) -> u64 {
+        let base: *const u8 = self.entry(pos).inline.get().cast();
+        let source = base.wrapping_add(INLINE_BYTES_TIMESTAMPED).cast::<u64>();
+        // SAFETY: as in `write_timestamp`.
+        unsafe { source.read() }
+    }
+}
+
+/// A ring's parts on the heap. The data region is twice as long as its units, so that records are
+/// contiguous without a double mapping: a record that starts near the end runs on behind it.
+struct HeapRing {
+    header: Box<RingHeader>,
+    claims: Box<[AtomicU64]>,
+    entries: Box<[Entry]>,
+    data: *mut u8,
+    data_layout: Layout,
+}
+
+// SAFETY: owns its allocation; see `RingMemory`.
+unsafe impl Send for HeapRing {}
+// SAFETY: as above.
+unsafe impl Sync for HeapRing {}
+
+impl HeapRing {
+    fn new(geometry: &Geometry) -> Self {
+        let entries = geometry.entries() as usize;
+        let claims = if geometry.producers == Side::Multi { entries } else { 0 };
+        // A record of a quarter of the region may start at the last unit.
+        let bytes = geometry.data_bytes() as usize + geometry.max_payload();
+        let data_layout = Layout::from_size_align(bytes, PAGE_BYTES as usize)
+            .unwrap_or_else(|_| unreachable!("a validated geometry has a sane size"));
+        // SAFETY: the size is not 0, since a geometry has at least 8 units of 64 bytes.
+        let data = unsafe { std::alloc::alloc_zeroed(data_layout) };
+        if data.is_null() {
+            std::alloc::handle_alloc_error(data_layout);
+        }
+        Self {
+            header: Box::new(new_header()),
+            claims: (0..claims).map(|_| AtomicU64::new(0)).collect(),
+            entries: (0..entries).map(|_| new_entry()).collect(),
+            data,
+            data_layout,
+        }
+    }
+}
+
+impl Drop for HeapRing {
+    fn drop(&mut self) {
+        // SAFETY: allocated in `new` with the same layout, and nobody else keeps the pointer.
+        unsafe { std::alloc::dealloc(self.data, self.data_layout) };
+    }
+}
+
+fn new_entry() -> Entry {
+    use crate::sync::AtomicU32;
+    Entry {
+        stamp: AtomicU64::new(0),
+        len: AtomicU32::new(0),
+        flags: AtomicU32::new(0),
+        inline: layout::InlinePayload::new([0; INLINE_BYTES]),
+    }
+}
+
+fn new_header() -> RingHeader {
+    use crate::sync::AtomicU32;
+    use layout::{ConsumerLine, FrontierLine, HintLine, ProducerLine, SharedLine, WaiterLine};
+    let waiters = || WaiterLine { words: core::array::from_fn(|_| AtomicU64::new(0)) };
+    RingHeader {
+        producers: ProducerLine {
+            tail: AtomicU64::new(0),
+            intent: AtomicU64::new(0),
+            extra_units: AtomicU64::new(0),
+            bytes: AtomicU64::new(0),
+            full_waits: AtomicU64::new(0),
+            blocked_ns: AtomicU64::new(0),
+            high_water: AtomicU64::new(0),
+            refused: AtomicU64::new(0),
+        },
+        consumers: ConsumerLine {
+            head: AtomicU64::new(0),
+            peek: AtomicU64::new(0),
+            extra_units: AtomicU64::new(0),
+            bytes: AtomicU64::new(0),
+            empty_waits: AtomicU64::new(0),
+            blocked_ns: AtomicU64::new(0),
+            redelivered: AtomicU64::new(0),
+        },
+        frontier: FrontierLine { frontier: AtomicU64::new(0) },
+        hint: HintLine { head_hint: AtomicU64::new(0) },
+        shared: SharedLine {
+            closed: AtomicU32::new(0),
+            recovery: AtomicU32::new(0),
+            get_waiters: AtomicU32::new(0),
+            put_waiters: AtomicU32::new(0),
+            large_claim: AtomicU64::new(0),
+            skipped: AtomicU64::new(0),
+            dead_lettered: AtomicU64::new(0),
+            exhausted: AtomicU32::new(0),
+            reserved: AtomicU32::new(0),
+        },
+        get_waiters: waiters(),
+        put_waiters: waiters(),
+    }
+}

@@ -1,0 +1,94 @@
+//! The only place that knows whether the code runs for real or under loom.
+//!
+//! Everything that two threads or two processes share goes through the names below. They are type
+//! aliases and small functions, not re-exports, so that clippy can ban the raw ones elsewhere
+//! (`clippy.toml`).
+//!
+//! Two barriers are asymmetric: [`light_barrier`] costs nothing on the fast path, because its
+//! partner, the process-wide barrier of `membarrier(2)` issued by a sleeper or a closer, makes every
+//! running CPU execute a full fence. Under loom both are a `fence(SeqCst)`.
+
+#[cfg(loom)]
+mod imp {
+    pub(crate) type AtomicU32 = loom::sync::atomic::AtomicU32;
+    pub(crate) type AtomicU64 = loom::sync::atomic::AtomicU64;
+    pub(crate) fn fence(order: Ordering) {
+        loom::sync::atomic::fence(order);
+    }
+    pub(crate) fn spin_hint() {
+        loom::hint::spin_loop();
+        loom::thread::yield_now();
+    }
+    pub(crate) use loom::sync::atomic::Ordering;
+}
+
+#[cfg(not(loom))]
+mod imp {
+    pub(crate) type AtomicU32 = core::sync::atomic::AtomicU32;
+    pub(crate) type AtomicU64 = core::sync::atomic::AtomicU64;
+    #[inline(always)]
+    pub(crate) fn fence(order: Ordering) {
+        core::sync::atomic::fence(order);
+    }
+    #[inline(always)]
+    pub(crate) fn spin_hint() {
+        core::hint::spin_loop();
+    }
+    pub(crate) use core::sync::atomic::Ordering;
+}
+
+pub(crate) use imp::*;
+
+/// Orders this thread's earlier accesses before its later ones *provided that* the other side runs
+/// a process-wide barrier (`shm::os::heavy_barrier`) between its own two accesses.
+///
+/// SYNC asymmetric (pairs with `heavy_barrier`): compiles to a compiler fence.
+#[inline(always)]
+pub(crate) fn light_barrier() {
+    #[cfg(loom)]
+    if !mutant("light_barrier_missing") {
+        fence(Ordering::SeqCst);
+    }
+    #[cfg(not(loom))]
+    core::sync::atomic::compiler_fence(Ordering::SeqCst);
+}
+
+/// Says whether the deliberate defect `name` is switched on. Always false outside loom, so every
+/// branch on it disappears.
+#[cfg(not(loom))]
+#[inline(always)]
+pub(crate) const fn mutant(_name: &str) -> bool {
+    false
+}
+
+#[cfg(loom)]
+pub use mutants::*;
+
+/// The registry of deliberate defects that the loom models must detect.
+#[cfg(loom)]
+mod mutants {
+    use std::sync::Mutex;
+
+    static ACTIVE: Mutex<Option<&'static str>> = Mutex::new(None);
+
+    /// Switches on one deliberate defect in this process, or none.
+    pub fn set_mutant(name: Option<&'static str>) {
+        *ACTIVE.lock().unwrap_or_else(std::sync::PoisonError::into_inner) = name;
+    }
+
+    /// Says whether the deliberate defect `name` is switched on.
+    pub(crate) fn mutant(name: &str) -> bool {
+        *ACTIVE.lock().unwrap_or_else(std::sync::PoisonError::into_inner) == Some(name)
+    }
+}
+
+/// Marks a place where a process may be killed: nothing in ordinary builds.
+///
+/// Built with `--cfg ringway_crash` it calls the hook of `crate::crash`, which a test process uses
+/// to die, or to stop, right here.
+#[cfg(not(ringway_crash))]
+#[inline(always)]
+pub(crate) const fn crash_point(_name: &'static str) {}
+
+#[cfg(ringway_crash)]
+pub(crate) use crate::crash::crash_point;
