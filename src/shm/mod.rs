@@ -2,8 +2,10 @@
 
 pub mod layout;
 pub mod peers;
+pub mod recovery;
 pub mod ring;
 pub mod storage;
+pub mod wait;
 
 /// How long a segment lives.
 #[derive(
