@@ -7,9 +7,12 @@
 )))]
 compile_error!("ringway runs on Linux on x86-64 and aarch64 only");
 
-#[cfg(ringway_crash)]
+#[cfg(any(loom, ringway_crash))]
 pub mod crash;
 pub mod error;
+#[cfg(loom)]
+pub mod loom_support;
+#[cfg(not(loom))]
 pub mod queue;
 pub mod shm;
 mod sync;

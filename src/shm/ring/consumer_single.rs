@@ -205,7 +205,7 @@ impl Ring {
     #[inline(always)]
     fn store_head(&self, mine: &mut SingleConsumer) {
         let header = self.memory().header();
-        let order = if crate::sync::mutant("head_relaxed") { Relaxed } else { Release };
+        let order = crate::sync::weaken("head_relaxed", Release);
         // SYNC head (pairs with `reclaim_limit`): our reads below are over.
         header.consumers.head.store(self.bits.pack_mark(mine.head), order);
         if mine.head.pos - mine.hint >= self.bits.entries() / 8 {
@@ -221,7 +221,7 @@ impl Ring {
         mine.hint = mine.head.pos;
         let header = self.memory().header();
         // SYNC hint (pairs with `refresh_limit`): our reads below are over.
-        header.hint.head_hint.store(mine.hint, Release);
+        header.hint.head_hint.store(mine.hint, crate::sync::weaken("head_hint_relaxed", Release));
         header.consumers.bytes.store(mine.bytes, Relaxed); // RELAXED: a statistic.
         header.consumers.extra_units.store(mine.extra_units, Relaxed); // RELAXED: as above.
     }

@@ -40,7 +40,8 @@ impl Ring {
             crate::sync::crash_point("frontier.between_head_and_frontier");
             // SYNC frontier (pairs with `reclaim_limit`): releases the reads that ended before the
             // stamps we acquired, to the producer that will overwrite the units.
-            match frontier.compare_exchange(from, from + stamp.n, AcqRel, Acquire) {
+            let order = crate::sync::weaken("frontier_cas_relaxed", AcqRel);
+            match frontier.compare_exchange(from, from + stamp.n, order, Acquire) {
                 Ok(_) => {
                     moved = true;
                     from += stamp.n;
@@ -57,7 +58,8 @@ impl Ring {
         let line = &self.memory().header().consumers;
         let to = self.bits.pack_mark(to);
         // SYNC head (pairs with `load_head`). Failure means that somebody helped.
-        let moved = line.head.compare_exchange(from, to, AcqRel, Relaxed).is_ok();
+        let order = crate::sync::weaken("head_cas_relaxed", AcqRel);
+        let moved = line.head.compare_exchange(from, to, order, Relaxed).is_ok();
         if moved && skipped {
             line.extra_units.fetch_add(n, Relaxed); // RELAXED: a statistic.
         }
@@ -74,7 +76,7 @@ impl Ring {
             return false;
         }
         let (stamp_word, stamp) = self.load_stamp(pos);
-        if stamp.lap >= lap {
+        if stamp.lap >= lap && !crate::sync::mutant("skip_committed") {
             return false;
         }
         let skipped = self.bits.pack(State::Skipped, pos, claim.n, owner);
@@ -189,7 +191,8 @@ impl Ring {
         crate::sync::crash_point("return.between_stamp_and_hint");
         if done {
             // SYNC hint (pairs with the swap in `adopt`): the stamp is visible before the hint.
-            self.memory().header().shared.recovery.store(1, Release);
+            let hint = &self.memory().header().shared.recovery;
+            hint.store(1, crate::sync::weaken("hint_relaxed", Release));
         }
         done
     }
