@@ -10,8 +10,8 @@ compile_error!("ringway runs on Linux on x86-64 and aarch64 only");
 #[cfg(any(loom, ringway_crash))]
 pub mod crash;
 pub mod error;
-#[cfg(loom)]
-pub mod loom_support;
+#[cfg(any(loom, ringway_crash))]
+pub mod mutants;
 #[cfg(not(loom))]
 pub mod queue;
 pub mod shm;

@@ -54,9 +54,9 @@ pub(crate) fn light_barrier() {
     core::sync::atomic::compiler_fence(Ordering::SeqCst);
 }
 
-/// Says whether the deliberate defect `name` is switched on. Always false outside loom, so every
-/// branch on it disappears.
-#[cfg(not(loom))]
+/// Says whether the deliberate defect `name` is switched on. Always false in ordinary builds, so
+/// every branch on it disappears.
+#[cfg(not(any(loom, ringway_crash)))]
 #[inline(always)]
 pub(crate) const fn mutant(_name: &str) -> bool {
     false
@@ -65,17 +65,11 @@ pub(crate) const fn mutant(_name: &str) -> bool {
 /// The ordering of a sync point, or Relaxed where the deliberate defect `name` is switched on.
 #[inline(always)]
 pub(crate) fn weaken(name: &str, order: Ordering) -> Ordering {
-    #[cfg(loom)]
-    if mutant(name) {
-        return Ordering::Relaxed;
-    }
-    #[cfg(not(loom))]
-    let _ = name;
-    order
+    if mutant(name) { Ordering::Relaxed } else { order }
 }
 
-#[cfg(loom)]
-pub(crate) use crate::loom_support::mutant;
+#[cfg(any(loom, ringway_crash))]
+pub(crate) use crate::mutants::mutant;
 
 /// Marks a place where a process may be killed: nothing in ordinary builds.
 ///

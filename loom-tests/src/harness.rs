@@ -2,11 +2,11 @@
 
 use std::any::Any;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use loom::thread::{self, ThreadId};
-use ringway::loom_support::set_mutants;
+use ringway::mutants::set_mutants;
 
 /// One model: a small program with at most three threads that loom runs in every way it can.
 pub(crate) struct Model {
@@ -15,8 +15,8 @@ pub(crate) struct Model {
     pub(crate) promise: &'static str,
     /// At most so many preemptions in one execution; `None` for no bound.
     pub(crate) bound: Option<usize>,
-    /// An exploration with fewer executions (in either spawn order, at any crash point) has failed:
-    /// loom can silently explore almost nothing.
+    /// An exploration with fewer executions (over all cases) has failed: loom can silently explore
+    /// almost nothing.
     pub(crate) min_iterations: usize,
     /// Defects that are always on: what the promise does *not* rest upon.
     pub(crate) without: &'static [&'static str],
@@ -45,16 +45,18 @@ pub(crate) fn explore(model: &Model, mutant: Option<&str>) -> Vec<usize> {
     let points = if model.points.is_empty() { &[""][..] } else { model.points };
     let mut iterations = Vec::new();
     for &point in points {
-        for backward in [false, true] {
+        for (backward, yielding) in [(false, false), (true, false), (false, true), (true, true)] {
             let executions = Arc::new(AtomicUsize::new(0));
             let counter = Arc::clone(&executions);
             let body = model.body;
             let mut loom = loom::model::Builder::new();
-            loom.preemption_bound = model.bound;
+            // The second pair of schedules is an addition: one preemption each will do.
+            loom.preemption_bound = if yielding { Some(1) } else { model.bound };
             loom.max_branches = 10_000;
             loom.check(move || {
                 counter.fetch_add(1, Ordering::Relaxed);
                 plan().clear();
+                YIELDING.store(yielding, Ordering::Relaxed);
                 body(Case { backward, point });
             });
             iterations.push(executions.load(Ordering::Relaxed));
@@ -64,7 +66,7 @@ pub(crate) fn explore(model: &Model, mutant: Option<&str>) -> Vec<usize> {
 }
 
 impl Case {
-    /// Runs two threads to their ends.
+    /// Runs two threads to their ends: one is the model's own, and the other is spawned, in turn.
     pub(crate) fn two<A: 'static, B: 'static>(
         self,
         a: impl FnOnce() -> A + Send + 'static,
@@ -72,12 +74,12 @@ impl Case {
     ) -> (A, B) {
         if self.backward {
             let b = thread::spawn(b);
-            let a = thread::spawn(a);
-            (join(a), join(b))
+            let a = a();
+            (a, join(b))
         } else {
             let a = thread::spawn(a);
-            let b = thread::spawn(b);
-            (join(a), join(b))
+            let b = b();
+            (join(a), b)
         }
     }
 
@@ -91,13 +93,13 @@ impl Case {
         if self.backward {
             let c = thread::spawn(c);
             let b = thread::spawn(b);
-            let a = thread::spawn(a);
-            (join(a), join(b), join(c))
+            let a = a();
+            (a, join(b), join(c))
         } else {
             let a = thread::spawn(a);
             let b = thread::spawn(b);
-            let c = thread::spawn(c);
-            (join(a), join(b), join(c))
+            let c = c();
+            (join(a), join(b), c)
         }
     }
 }
@@ -116,7 +118,16 @@ fn plan() -> std::sync::MutexGuard<'static, Vec<(ThreadId, &'static str)>> {
 /// The panic payload of a death, so that it is told apart from a failure.
 struct Death;
 
+/// Threads yield at every crash point they pass: loom then explores from a schedule that changes
+/// threads there, rather than from one that runs each to its end, and so finds races that it misses
+/// otherwise (it forgets another thread's load of a word when a thread loads that word before it
+/// writes it).
+static YIELDING: AtomicBool = AtomicBool::new(false);
+
 fn die_if_planned(name: &'static str) {
+    if YIELDING.load(Ordering::Relaxed) {
+        thread::yield_now();
+    }
     let mut plan = plan();
     if plan.iter().any(|(_, point)| *point == name) {
         let me = thread::current().id();

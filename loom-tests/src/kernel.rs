@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use loom::sync::atomic::{AtomicU32, Ordering, fence};
 use loom::sync::{Condvar, Mutex};
-use ringway::loom_support::mutant;
+use ringway::mutants::mutant;
 use ringway::shm::peers::{Peers, Woken};
 
 /// Participants that a model can have: ids 1, 2 and 3.

@@ -131,9 +131,9 @@ impl Job {
         match (self.mutant, &outcome.failure) {
             (None, Some(failure)) => Err(failure.clone()),
             (None, None) => {
-                let least = outcome.iterations.iter().min().copied().unwrap_or(0);
+                let total: u64 = outcome.iterations.iter().sum();
                 let wanted = self.model.min_iterations as u64;
-                if least >= wanted { Ok(()) } else { Err(format!("{least} iterations < {wanted}")) }
+                if total >= wanted { Ok(()) } else { Err(format!("{total} iterations < {wanted}")) }
             }
             (Some(_), Some(_)) if outcome.panicked => Ok(()),
             (Some(_), Some(failure)) => Err(failure.clone()),

@@ -1,5 +1,6 @@
 //! "Closed and empty" is final.
 
+use ringway::mutants::mutant;
 use ringway::shm::peers::Peers as _;
 use ringway::shm::ring::{Missing, ProducerCache, Refused, Taken};
 use ringway::shm::wait::{self, For, SLICE};
@@ -38,9 +39,9 @@ fn expect_final(sealed: bool, got: &[u8], rest: &[u8], put: &[u8]) {
     assert_eq!([got, rest].concat(), put, "what was put (right) is not what was got (left)");
 }
 
-fn put_until_closed(mut put: impl FnMut(u8) -> Result<(), Refused>) -> Vec<u8> {
+fn put_until_closed(values: &[u8], mut put: impl FnMut(u8) -> Result<(), Refused>) -> Vec<u8> {
     let mut done = Vec::new();
-    for value in [10, 11] {
+    for &value in values {
         match put(value) {
             Ok(()) => done.push(value),
             Err(Refused::Closed) => {}
@@ -53,7 +54,7 @@ fn put_until_closed(mut put: impl FnMut(u8) -> Result<(), Refused>) -> Vec<u8> {
 pub(crate) const SEAL_MPSC: Model = Model {
     name: "seal_mpsc",
     promise: "many producers, one consumer: no put succeeds behind the seal",
-    bound: None,
+    bound: Some(3),
     min_iterations: 100,
     without: &["light_barrier_missing", "heavy_barrier_missing"],
     points: &[],
@@ -68,7 +69,7 @@ fn seal_mpsc(case: Case) {
     let (put, (sealed, got, mut consumer)) = case.two(
         move || {
             let cache = ProducerCache::default();
-            put_until_closed(|value| ann.put(&cache, ANN, value))
+            put_until_closed(&[10, 11], |value| ann.put(&cache, ANN, value))
         },
         move || {
             close(&bob, BOB);
@@ -91,7 +92,7 @@ fn seal_mpsc(case: Case) {
 pub(crate) const SEAL_MPMC: Model = Model {
     name: "seal_mpmc",
     promise: "two consumers race for the seal against a late producer: final for both",
-    bound: Some(2),
+    bound: Some(1),
     min_iterations: 200,
     without: &["light_barrier_missing", "heavy_barrier_missing"],
     points: &[],
@@ -105,7 +106,7 @@ fn seal_mpmc(case: Case) {
     let (put, (sealed, mut got), (sealed_too, got_too)) = case.three(
         move || {
             let cache = ProducerCache::default();
-            put_until_closed(|value| ann.put(&cache, ANN, value))
+            put_until_closed(&[10], |value| ann.put(&cache, ANN, value))
         },
         move || {
             close(&bob, BOB);
@@ -122,7 +123,7 @@ fn seal_mpmc(case: Case) {
 pub(crate) const CLOSE_SPSC: Model = Model {
     name: "close_spsc",
     promise: "one producer: a put that did not see the close is seen by the consumer",
-    bound: None,
+    bound: Some(3),
     min_iterations: 100,
     without: &[],
     points: &[],
@@ -136,7 +137,7 @@ fn close_spsc(case: Case) {
     let mut consumer = rig.consumer();
     let (ann, bob) = (rig.clone(), rig.clone());
     let (put, (sealed, got, mut consumer)) = case.two(
-        move || put_until_closed(|value| ann.put_single(&mut producer, ANN, value)),
+        move || put_until_closed(&[10, 11], |value| ann.put_single(&mut producer, ANN, value)),
         move || {
             close(&bob, BOB);
             let (ring, mine) = (&bob.ring, std::cell::RefCell::new(&mut consumer));
@@ -158,7 +159,7 @@ fn close_spsc(case: Case) {
 pub(crate) const CLOSE_SPMC: Model = Model {
     name: "close_spmc",
     promise: "one producer, a closer and a consumer apart: the same",
-    bound: Some(2),
+    bound: Some(1),
     min_iterations: 200,
     without: &[],
     points: &[],
@@ -171,7 +172,7 @@ fn close_spmc(case: Case) {
     let mut producer = rig.producer();
     let (ann, bob, eve) = (rig.clone(), rig.clone(), rig.clone());
     let (put, (), (sealed, got)) = case.three(
-        move || put_until_closed(|value| ann.put_single(&mut producer, ANN, value)),
+        move || put_until_closed(&[10, 11], |value| ann.put_single(&mut producer, ANN, value)),
         move || close(&bob, BOB),
         move || take_to_seal(|| eve.ring.take(EVE), |taken| eve.finish(taken, EVE)),
     );
@@ -186,7 +187,7 @@ pub(crate) const CLOSE_WAKES: Model = Model {
     min_iterations: 50,
     without: &[],
     points: &[],
-    mutants: &["barrier_missing", "doorbell_not_rung"],
+    mutants: &["nobody_woken", "doorbell_not_rung"],
     body: close_wakes,
 };
 
@@ -196,7 +197,9 @@ fn close_wakes(case: Case) {
     case.two(
         move || {
             close(&ann, ANN);
-            wait::wake_all(ann.ring.memory().header(), For::Records, &ann.me(ANN));
+            if !mutant("nobody_woken") {
+                wait::wake_all(ann.ring.memory().header(), For::Records, &ann.me(ANN));
+            }
         },
         move || {
             let me = bob.me(BOB);

@@ -169,7 +169,7 @@ pub(crate) const GIVE_BACK_HINT: Model = Model {
     min_iterations: 20,
     without: &["light_barrier_missing"],
     points: &[],
-    mutants: &["hint_relaxed", "hint_cleared_late"],
+    mutants: &["hint_relaxed", "hint_cleared_late", "hint_by_store"],
     body: give_back_hint,
 };
 

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use ringway::shm::ring::ProducerCache;
+use ringway::shm::ring::{ProducerCache, Refused};
 
 use crate::harness::{Case, Model};
 use crate::rig::{
@@ -36,7 +36,7 @@ fn spmc_reuse(case: Case) {
         move || ann.get(ANN),
         move || bob.get(BOB),
         move || {
-            (30..32)
+            (30..31)
                 .filter(|value| expect_put(putting.put_single(&mut producer, EVE, *value)))
                 .collect::<Vec<u8>>()
         },
@@ -87,8 +87,8 @@ fn mpmc_reuse(case: Case) {
 pub(crate) const CACHE_SHARED: Model = Model {
     name: "cache_shared",
     promise: "a thread that trusts another thread's look at the frontier overwrites nothing",
-    bound: Some(2),
-    min_iterations: 200,
+    bound: Some(3),
+    min_iterations: 30,
     without: &[],
     points: &[],
     mutants: &["cache_relaxed", "cache_not_acquired"],
@@ -102,9 +102,8 @@ fn cache_shared(case: Case) {
     let (first, second, getting) = (rig.clone(), rig.clone(), rig.clone());
     let (known, known_too) = (Arc::clone(&cache), cache);
     let (a, b, got) = case.three(
-        move || first.put(&known, ANN, 10).is_ok(),
-        // No help, no second look: only what the other thread left in the cache.
-        move || second.put(&known_too, ANN, 11).is_ok(),
+        move || put_once(&first, &known, 10),
+        move || put_once(&second, &known_too, 11),
         move || getting.get(BOB),
     );
     assert!(!(a && b), "two packets in one place");
@@ -116,14 +115,22 @@ fn cache_shared(case: Case) {
     expect_same(got, expected);
 }
 
+/// Puts without help or a second look: with what the cache says, or the frontier as it is.
+fn put_once(rig: &Rig, cache: &ProducerCache, value: u8) -> bool {
+    let Ok(mut claim) = rig.ring.claim(cache, 1, ANN) else { return false };
+    rig.ring.write(&mut claim, 0, true, &[value]);
+    rig.ring.commit(&claim, 0, 1, true, ANN);
+    true
+}
+
 pub(crate) const LAP_WHILE_CLAIMING: Model = Model {
     name: "lap_while_claiming",
     promise: "a producer with an old tail, overtaken by a lap, neither fails nor harms",
-    bound: Some(2),
-    min_iterations: 100,
+    bound: Some(1),
+    min_iterations: 50,
     without: &[],
     points: &[],
-    mutants: &["claim_relaxed", "claim_not_acquired"],
+    mutants: &["claim_relaxed", "claim_not_acquired", "tail_cas_relaxed", "tail_not_acquired"],
     body: lap_while_claiming,
 };
 
@@ -131,10 +138,16 @@ pub(crate) const LAP_WHILE_CLAIMING: Model = Model {
 fn lap(rig: &Rig, me: u16) {
     let cache = ProducerCache::default();
     for value in 0..ENTRIES as u8 / 2 {
-        let mut claim = rig.ring.claim(&cache, 2, me).expect("there is room");
+        // The late one may hold the place that is to be reused.
+        let mut claim = match rig.ring.claim(&cache, 2, me) {
+            Ok(claim) => claim,
+            Err(Refused::Full) => return,
+            Err(other) => panic!("{other:?}"),
+        };
         rig.ring.write(&mut claim, 0, true, &[value]);
         rig.ring.commit(&claim, 0, 1, true, me);
-        let taken = expect_taken(rig.ring.take(me)).expect("just put");
+        // The late one may have taken it.
+        let Some(taken) = expect_taken(rig.ring.take(me)) else { return };
         rig.ring.release(taken.pos, taken.n, me, 1);
     }
 }
@@ -152,7 +165,7 @@ fn lap_while_claiming(case: Case) {
             for value in 0..5 {
                 let mut claim = match bob.ring.claim(&cache, 2, BOB) {
                     Ok(claim) => claim,
-                    Err(ringway::shm::ring::Refused::Full) => break,
+                    Err(Refused::Full) => break,
                     Err(other) => panic!("{other:?}"),
                 };
                 bob.ring.write(&mut claim, 0, true, &[value]);
@@ -170,11 +183,11 @@ fn lap_while_claiming(case: Case) {
 pub(crate) const LAP_WHILE_TAKING: Model = Model {
     name: "lap_while_taking",
     promise: "a consumer with an old head, overtaken by a lap, neither fails nor takes twice",
-    bound: Some(2),
-    min_iterations: 100,
+    bound: Some(1),
+    min_iterations: 20,
     without: &[],
     points: &[],
-    mutants: &["stamp_not_acquired", "head_not_acquired"],
+    mutants: &["take_without_cas"],
     body: lap_while_taking,
 };
 
@@ -182,16 +195,18 @@ fn lap_while_taking(case: Case) {
     let rig = Rig::new(Multi, Multi);
     assert!(expect_put(rig.put(&ProducerCache::default(), EVE, 30)));
     let (ann, bob) = (rig.clone(), rig.clone());
-    let (got, ()) = case.two(
+    let (got, first) = case.two(
         move || ann.get(ANN),
         move || {
-            let Some(value) = bob.get(BOB) else { return };
-            assert_eq!(value, 30);
+            let first = bob.get(BOB);
             lap(&bob, BOB);
+            first
         },
     );
-    let mut got: Vec<u8> = got.into_iter().collect();
-    got.extend(values(&rig.drain()));
+    assert!(first.is_none() || got.is_none() || got != first, "one record in two hands");
+    assert!(got.is_none_or(|value| value == 30 || value < ENTRIES as u8 / 2));
+    // Unread records of the lap, if it took one: the ring is consistent.
+    rig.drain();
 }
 
 pub(crate) const GIVE_BACK_REUSE: Model = Model {

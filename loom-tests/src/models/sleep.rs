@@ -1,7 +1,7 @@
 //! No wake-up is lost: a sleeper that nobody wakes would be a deadlock, since the models' sleeps
 //! have no time limit.
 
-use ringway::loom_support::mutant;
+use ringway::mutants::mutant;
 use ringway::shm::peers::Peers as _;
 use ringway::shm::ring::ProducerCache;
 use ringway::shm::wait::{self, For, SLICE};
@@ -68,7 +68,7 @@ fn wake(rig: &Rig, what: For, me: u16) {
 pub(crate) const GET_SPSC: Model = Model {
     name: "sleep_get_spsc",
     promise: "one consumer, one producer: each put wakes, though no put fences",
-    bound: None,
+    bound: Some(3),
     min_iterations: 100,
     without: &[],
     points: &[],
@@ -107,7 +107,7 @@ fn get_spsc(case: Case) {
 pub(crate) const GET_FENCED: Model = Model {
     name: "sleep_get_fenced",
     promise: "without membarrier the flag makes the publishers fence",
-    bound: None,
+    bound: Some(3),
     min_iterations: 50,
     without: &["light_barrier_missing", "heavy_barrier_missing"],
     points: &[],
@@ -138,11 +138,16 @@ fn get_fenced(case: Case) {
 pub(crate) const GET_MPSC: Model = Model {
     name: "sleep_get_mpsc",
     promise: "two producers put one record each; the consumer sleeps through neither",
-    bound: Some(2),
+    bound: Some(1),
     min_iterations: 500,
     without: &[],
     points: &[],
-    mutants: &["light_barrier_missing", "barrier_missing", "doorbell_not_rung"],
+    mutants: &[
+        "light_barrier_missing",
+        "barrier_missing",
+        "doorbell_not_rung",
+        "tidy_without_look",
+    ],
     body: get_mpsc,
 };
 
@@ -199,7 +204,7 @@ fn two_waiters(case: Case) {
 pub(crate) const TWO_RINGS: Model = Model {
     name: "sleep_two_rings",
     promise: "a consumer that waits on two rings with one doorbell sleeps through neither",
-    bound: Some(2),
+    bound: Some(1),
     min_iterations: 200,
     without: &[],
     points: &[],
@@ -236,7 +241,7 @@ fn two_rings(case: Case) {
 pub(crate) const ROOM_SPSC: Model = Model {
     name: "sleep_room_spsc",
     promise: "a producer at a full ring is woken by an acknowledgement",
-    bound: None,
+    bound: Some(3),
     min_iterations: 50,
     without: &[],
     points: &[],

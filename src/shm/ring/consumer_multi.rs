@@ -113,9 +113,7 @@ impl Ring {
             .stamp
             .store(word, crate::sync::weaken("give_back_relaxed", Release));
         crate::sync::crash_point("give_back.between_stamp_and_hint");
-        // SYNC hint (pairs with the swap in `adopt`).
-        let hint = &self.memory().header().shared.recovery;
-        hint.store(1, crate::sync::weaken("hint_relaxed", Release));
+        self.set_hint();
     }
 
     /// Adopts a record if the hint says that one lies about. Cheap when not.
@@ -157,7 +155,7 @@ impl Ring {
                 }
                 if won {
                     // There may be more: whoever comes next looks again.
-                    hint.store(1, Release); // SYNC hint.
+                    self.set_hint();
                     self.raise_redeliveries(pos);
                     crate::sync::crash_point("adopt.after_count");
                     if let Ok(taken) = self.checked(pos, stamp.n) {
@@ -171,6 +169,19 @@ impl Ring {
             hint.swap(0, AcqRel);
         }
         None
+    }
+
+    /// Says that a record lies about which anyone may take.
+    pub(super) fn set_hint(&self) {
+        let hint = &self.memory().header().shared.recovery;
+        let order = crate::sync::weaken("hint_relaxed", Release);
+        if crate::sync::mutant("hint_by_store") {
+            hint.store(1, order);
+            return;
+        }
+        // SYNC hint (pairs with the swap in `adopt`). A read-modify-write: a plain store would hide
+        // another's, and with it the stamp that the other wrote before, from whoever takes the hint.
+        hint.fetch_or(1, order);
     }
 
     fn adopt_at(&self, pos: u64, word: u64, n: u64, me: u16) -> bool {

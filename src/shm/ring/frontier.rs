@@ -9,7 +9,7 @@
 use super::stamp::{Mark, State};
 use super::{RETRY_LIMIT, Ring};
 use crate::shm::storage::Side;
-use crate::sync::Ordering::{AcqRel, Acquire, Relaxed, Release};
+use crate::sync::Ordering::{AcqRel, Acquire, Relaxed};
 
 impl Ring {
     /// Moves the frontier over everything released or skipped, and says whether it moved. Many
@@ -58,8 +58,7 @@ impl Ring {
         let line = &self.memory().header().consumers;
         let to = self.bits.pack_mark(to);
         // SYNC head (pairs with `load_head`). Failure means that somebody helped.
-        let order = crate::sync::weaken("head_cas_relaxed", AcqRel);
-        let moved = line.head.compare_exchange(from, to, order, Relaxed).is_ok();
+        let moved = line.head.compare_exchange(from, to, AcqRel, Relaxed).is_ok();
         if moved && skipped {
             line.extra_units.fetch_add(n, Relaxed); // RELAXED: a statistic.
         }
@@ -191,8 +190,7 @@ impl Ring {
         crate::sync::crash_point("return.between_stamp_and_hint");
         if done {
             // SYNC hint (pairs with the swap in `adopt`): the stamp is visible before the hint.
-            let hint = &self.memory().header().shared.recovery;
-            hint.store(1, crate::sync::weaken("hint_relaxed", Release));
+            self.set_hint();
         }
         done
     }

@@ -1,8 +1,9 @@
-//! What the loom models need to know of the code they run: its deliberate defects.
+//! Deliberate defects: compiled in under loom and with `--cfg ringway_crash` only.
 //!
-//! A *mutant* is a named defect, compiled in under loom only: a weakened ordering, a missing fence, a
-//! step left out or in the wrong order. A model that does not fail when its mutants are switched on
-//! proves nothing.
+//! A *mutant* is a named defect: a weakened ordering, a missing fence, a step left out or in the
+//! wrong order. The code says `crate::sync::mutant("name")` or `crate::sync::weaken("name", order)`
+//! where it could go wrong. A model that does not fail when its mutants are switched on proves
+//! nothing.
 
 use std::sync::{PoisonError, RwLock};
 
@@ -18,4 +19,10 @@ pub fn set_mutants(names: &[&str]) {
 #[must_use]
 pub fn mutant(name: &str) -> bool {
     ACTIVE.read().unwrap_or_else(PoisonError::into_inner).iter().any(|active| active == name)
+}
+
+/// Says whether any deliberate defect is switched on.
+#[must_use]
+pub fn any() -> bool {
+    !ACTIVE.read().unwrap_or_else(PoisonError::into_inner).is_empty()
 }
