@@ -18,11 +18,12 @@ fn close(rig: &Rig, me: u16) {
 
 /// Takes until the ring is sealed, at most so often; says whether it was.
 fn take_to_seal(
+    times: usize,
     mut take: impl FnMut() -> Result<Taken, Missing>,
     mut finish: impl FnMut(&Taken) -> u8,
 ) -> (bool, Vec<u8>) {
     let mut got = Vec::new();
-    for _ in 0..4 {
+    for _ in 0..times {
         match take() {
             Ok(taken) => got.push(finish(&taken)),
             Err(Missing::Sealed) => return (true, got),
@@ -55,7 +56,7 @@ pub(crate) const SEAL_MPSC: Model = Model {
     name: "seal_mpsc",
     promise: "many producers, one consumer: no put succeeds behind the seal",
     bound: Some(3),
-    min_iterations: 100,
+    min_iterations: 9500,
     without: &["light_barrier_missing", "heavy_barrier_missing"],
     points: &[],
     mutants: &["close_without_seal", "help_past_seal"],
@@ -75,6 +76,7 @@ fn seal_mpsc(case: Case) {
             close(&bob, BOB);
             let (ring, mine) = (&bob.ring, std::cell::RefCell::new(&mut consumer));
             let (sealed, got) = take_to_seal(
+                4,
                 || ring.take_single(&mut mine.borrow_mut()),
                 |taken| {
                     let value = bob.value(taken);
@@ -93,7 +95,7 @@ pub(crate) const SEAL_MPMC: Model = Model {
     name: "seal_mpmc",
     promise: "two consumers race for the seal against a late producer: final for both",
     bound: Some(1),
-    min_iterations: 200,
+    min_iterations: 20_000,
     without: &["light_barrier_missing", "heavy_barrier_missing"],
     points: &[],
     mutants: &["close_without_seal", "help_past_seal"],
@@ -110,9 +112,9 @@ fn seal_mpmc(case: Case) {
         },
         move || {
             close(&bob, BOB);
-            take_to_seal(|| bob.ring.take(BOB), |taken| bob.finish(taken, BOB))
+            take_to_seal(2, || bob.ring.take(BOB), |taken| bob.finish(taken, BOB))
         },
-        move || take_to_seal(|| eve.ring.take(EVE), |taken| eve.finish(taken, EVE)),
+        move || take_to_seal(2, || eve.ring.take(EVE), |taken| eve.finish(taken, EVE)),
     );
     got.extend(got_too);
     got.sort_unstable();
@@ -124,7 +126,7 @@ pub(crate) const CLOSE_SPSC: Model = Model {
     name: "close_spsc",
     promise: "one producer: a put that did not see the close is seen by the consumer",
     bound: Some(3),
-    min_iterations: 100,
+    min_iterations: 21_000,
     without: &[],
     points: &[],
     mutants: &["intent_after_closed", "light_barrier_missing", "heavy_barrier_missing"],
@@ -142,6 +144,7 @@ fn close_spsc(case: Case) {
             close(&bob, BOB);
             let (ring, mine) = (&bob.ring, std::cell::RefCell::new(&mut consumer));
             let (sealed, got) = take_to_seal(
+                4,
                 || ring.take_single(&mut mine.borrow_mut()),
                 |taken| {
                     let value = bob.value(taken);
@@ -160,7 +163,7 @@ pub(crate) const CLOSE_SPMC: Model = Model {
     name: "close_spmc",
     promise: "one producer, a closer and a consumer apart: the same",
     bound: Some(1),
-    min_iterations: 200,
+    min_iterations: 4200,
     without: &[],
     points: &[],
     mutants: &["intent_after_closed", "light_barrier_missing", "heavy_barrier_missing"],
@@ -174,7 +177,7 @@ fn close_spmc(case: Case) {
     let (put, (), (sealed, got)) = case.three(
         move || put_until_closed(&[10, 11], |value| ann.put_single(&mut producer, ANN, value)),
         move || close(&bob, BOB),
-        move || take_to_seal(|| eve.ring.take(EVE), |taken| eve.finish(taken, EVE)),
+        move || take_to_seal(4, || eve.ring.take(EVE), |taken| eve.finish(taken, EVE)),
     );
     let rest = crate::rig::values(&rig.drain());
     expect_final(sealed, &got, &rest, &put);
@@ -184,7 +187,7 @@ pub(crate) const CLOSE_WAKES: Model = Model {
     name: "close_wakes",
     promise: "a consumer asleep, or about to be, learns of the close",
     bound: None,
-    min_iterations: 50,
+    min_iterations: 280,
     without: &[],
     points: &[],
     mutants: &["nobody_woken", "doorbell_not_rung"],

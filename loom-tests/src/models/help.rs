@@ -11,7 +11,7 @@ pub(crate) const CLAIM_DIES: Model = Model {
     promise: "a producer that dies around its claim of two units delays nobody and loses nothing of \
               another's",
     bound: Some(2),
-    min_iterations: 50,
+    min_iterations: 3100,
     without: &[],
     points: &["claim.between_claim_and_tail", "claim.after_tail", "commit.before_stamp"],
     mutants: &["help_claim_short"],
@@ -48,7 +48,7 @@ pub(crate) const RUN_DIES: Model = Model {
     name: "run_dies",
     promise: "a run whose producer dies between its stamps is skipped as a whole",
     bound: None,
-    min_iterations: 20,
+    min_iterations: 190,
     without: &[],
     points: &["run.between_stamps"],
     mutants: &["run_first_to_last"],
@@ -81,7 +81,7 @@ pub(crate) const TAKER_DIES: Model = Model {
     promise: "a consumer that dies between its stamp and the head wedges nothing: the frontier \
               never overtakes the head",
     bound: None,
-    min_iterations: 3,
+    min_iterations: 37,
     without: &[],
     points: &["take.between_stamp_and_head", "take.after_head"],
     mutants: &["frontier_without_head"],
@@ -123,7 +123,7 @@ pub(crate) const RELEASE_DIES: Model = Model {
     promise: "a consumer that dies while it releases leaves a record that is acknowledged and \
               reclaimed by others",
     bound: Some(3),
-    min_iterations: 20,
+    min_iterations: 210,
     without: &["light_barrier_missing"],
     points: &["release.between_stamp_and_frontier", "frontier.between_head_and_frontier"],
     mutants: &["released_relaxed", "stamp_not_acquired"],

@@ -8,7 +8,7 @@ pub(crate) const PRODUCER_SUCCEEDS: Model = Model {
     name: "producer_succeeds",
     promise: "a successor rolls over what a dead producer stamped, whatever consumers did to it",
     bound: Some(3),
-    min_iterations: 10,
+    min_iterations: 1800,
     without: &["light_barrier_missing"],
     points: &["commit_single.before_stamp", "commit_single.between_stamp_and_tail"],
     mutants: &["no_roll_over"],
@@ -46,7 +46,7 @@ pub(crate) const CONSUMER_SUCCEEDS: Model = Model {
     promise: "a successor gets what a dead consumer was shown again, flagged, and nothing that it \
               acknowledged",
     bound: None,
-    min_iterations: 3,
+    min_iterations: 37,
     without: &["light_barrier_missing"],
     points: &["take_single.after_peek", "ack_single.before_head", ""],
     mutants: &["peek_after_exposure", "head_relaxed"],
