@@ -29,6 +29,9 @@ pub enum Wait {
     Forever,
     /// Until this instant.
     Until(Instant),
+    /// Like `Forever`, but a signal that is handled while this thread sleeps ends the wait with
+    /// `Interrupted`; the other ways of waiting go on after a signal.
+    Interruptible,
 }
 
 impl Wait {

@@ -67,6 +67,15 @@ impl Ring {
         })
     }
 
+    /// Says whether there is something to look at for [`Ring::take_single`]: what a consumer that
+    /// spins asks.
+    #[inline(always)]
+    #[must_use]
+    pub fn stamped_at_cursor(&self, mine: &SingleConsumer) -> bool {
+        let pos = mine.cursor.pos;
+        self.load_stamp(pos).1.lap >= self.bits.lap(pos) || !mine.returned.is_empty()
+    }
+
     /// Exposes the next record: what was given back first, then what a predecessor left, then new.
     ///
     /// # Errors

@@ -193,6 +193,15 @@ impl Ring {
         }
     }
 
+    /// Says whether something was stamped at the head since: what a consumer that spins looks at, so
+    /// that it touches the one line the producer is about to write, and no other.
+    #[inline(always)]
+    #[must_use]
+    pub fn stamped_at_head(&self) -> bool {
+        let head = self.load_head().1.pos;
+        self.load_stamp(head).1.lap >= self.bits.lap(head)
+    }
+
     /// Closed or destroyed, as far as this CPU has heard.
     #[inline(always)]
     fn closed_word(&self) -> u32 {
