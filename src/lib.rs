@@ -13,3 +13,5 @@ pub mod error;
 pub mod queue;
 pub mod shm;
 mod sync;
+
+pub use queue::{Queue, QueueConfig, QueueDescriptor, TypedQueue};
