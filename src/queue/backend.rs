@@ -143,3 +143,23 @@ pub trait QueueBackend: Send + Sync + std::fmt::Debug {
         None
     }
 }
+
+impl From<crate::shm::ring::RingStats> for QueueStats {
+    fn from(ring: crate::shm::ring::RingStats) -> Self {
+        Self {
+            puts: ring.puts,
+            gets: ring.gets,
+            bytes_put: ring.bytes_put,
+            bytes_got: ring.bytes_got,
+            full_waits: ring.full_waits,
+            empty_waits: ring.empty_waits,
+            refused: ring.refused,
+            redelivered: ring.redelivered,
+            skipped: ring.skipped,
+            dead_lettered: ring.dead_lettered,
+            high_water: ring.high_water,
+            put_blocked_ns: ring.put_blocked_ns,
+            get_blocked_ns: ring.get_blocked_ns,
+        }
+    }
+}

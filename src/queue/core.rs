@@ -36,9 +36,10 @@ pub(crate) trait Home: Peers + std::fmt::Debug {
     fn destroy(&self) -> Result<(), OpenError>;
 
     /// The ring that takes packets delivered too often.
-    fn dead_letters(&self) -> Option<Arc<Core>> {
-        None
-    }
+    fn dead_letters(&self) -> Option<Arc<Core>>;
+
+    /// Says whether such a ring is named, whether or not it can be reached.
+    fn has_dead_letters(&self) -> bool;
 }
 
 /// One ring as one process uses it. Shared by all handles, leases and reservations of it.
@@ -391,7 +392,8 @@ impl Core {
     /// once more rather than lost.
     #[cold]
     pub(crate) fn send_dead_letter(&self, taken: &Taken) -> bool {
-        if let Some(letters) = self.home.dead_letters() {
+        if self.home.has_dead_letters() {
+            let Some(letters) = self.home.dead_letters() else { return false };
             let payload = self.ring.payload(taken);
             if letters.put_record(taken.kind, payload, Wait::No).is_err() {
                 return false;
@@ -417,6 +419,13 @@ impl Core {
     pub(crate) fn close(&self) {
         self.ring.begin_close();
         self.finish_close();
+        wait::wake_all(self.header(), For::Records, self.peers());
+        wait::wake_all(self.header(), For::Room, self.peers());
+    }
+
+    /// Marks the ring destroyed, and wakes everybody to hear of it.
+    pub(crate) fn destroyed(&self) {
+        self.ring.mark_destroyed();
         wait::wake_all(self.header(), For::Records, self.peers());
         wait::wake_all(self.header(), For::Room, self.peers());
     }

@@ -1,6 +1,7 @@
 //! The memory: everything another process can see, and the algorithms that keep it alive.
 
 pub mod layout;
+pub mod os;
 pub mod peers;
 pub mod recovery;
 pub mod ring;

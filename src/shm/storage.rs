@@ -150,7 +150,8 @@ impl Geometry {
     }
 }
 
-/// A ring's memory: pointers into a mapping or an allocation that [`RingMemory::owner`] keeps alive.
+/// A ring's memory: pointers into a mapping or an allocation, which every clone keeps alive.
+#[derive(Clone)]
 pub struct RingMemory {
     header: *const RingHeader,
     claims: *const AtomicU64,

@@ -9,6 +9,7 @@
 //! | `consumer_multi.rs` | many consumers: take by CAS, release, give back, adopt |
 //! | `frontier.rs` | reclaiming, helping, skipping what the dead left |
 //! | `close.rs` | the seal |
+//! | `stats.rs` | the counters |
 //! | `payload.rs` | the bytes of an owned record |
 //!
 //! Any producer side goes with any consumer side. What both sides agree on: the entry's *stamp* says
@@ -23,11 +24,13 @@ mod frontier;
 mod payload;
 mod producer_multi;
 mod producer_single;
+mod stats;
 pub mod stamp;
 
 pub use consumer_single::SingleConsumer;
 pub use producer_multi::ProducerCache;
 pub use producer_single::SingleProducer;
+pub use stats::RingStats;
 
 use crate::shm::layout::{
     FLAG_IN_DATA, FLAG_KIND, FLAG_REDELIVERIES, REDELIVERIES_SHIFT, RING_DESTROYED, RING_OPEN,
