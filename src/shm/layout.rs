@@ -270,6 +270,10 @@ pub struct SharedLine {
     pub exhausted: AtomicU32,
     /// Zero.
     pub reserved: AtomicU32,
+    /// Participant that last took the single producer's role: advice, the role's lock is the truth.
+    pub producer_id: AtomicU32,
+    /// Participant that last took the single consumer's role: as above.
+    pub consumer_id: AtomicU32,
 }
 
 /// [`SharedLine::closed`]: open.
@@ -357,6 +361,7 @@ pub const fn abi_hash() -> u64 {
         offset_of!(RingHeader, put_waiters),
         offset_of!(SharedLine, large_claim),
         offset_of!(SharedLine, exhausted),
+        offset_of!(SharedLine, producer_id),
         offset_of!(Entry, inline),
         cfg!(target_endian = "little") as usize,
     ];

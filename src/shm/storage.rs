@@ -478,6 +478,8 @@ fn new_header() -> RingHeader {
             dead_lettered: AtomicU64::new(0),
             exhausted: AtomicU32::new(0),
             reserved: AtomicU32::new(0),
+            producer_id: AtomicU32::new(0),
+            consumer_id: AtomicU32::new(0),
         },
         get_waiters: waiters(),
         put_waiters: waiters(),
