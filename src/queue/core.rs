@@ -26,8 +26,8 @@ pub(crate) trait Home: Peers + std::fmt::Debug {
     /// Takes a role's lock.
     ///
     /// # Errors
-    /// The holder's process id (0 when unknown).
-    fn claim_role(&self, role: Role) -> Result<RoleGuard, u32>;
+    /// [`OpenError::RoleTaken`], or why the queue can no longer be used.
+    fn claim_role(&self, role: Role) -> Result<RoleGuard, OpenError>;
 
     /// Removes the queue; other handles get `Destroyed`.
     ///

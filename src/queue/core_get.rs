@@ -3,7 +3,7 @@
 use std::sync::atomic::Ordering::{AcqRel, Acquire, Relaxed};
 use std::sync::{Arc, MutexGuard};
 
-use crate::error::GetError;
+use crate::error::{GetError, OpenError};
 use crate::queue::core::Core;
 use crate::queue::roles::{Role, RoleGuard, Slot};
 use crate::queue::{RecordKind, Wait};
@@ -173,8 +173,12 @@ impl Core {
 
     /// Takes the consumer's role and starts where the last one stopped.
     pub(crate) fn become_consumer(&self) -> Result<(SingleConsumer, RoleGuard), GetError> {
-        let guard =
-            self.home.claim_role(Role::Consumer).map_err(|pid| GetError::RoleTaken { pid })?;
+        let guard = self.home.claim_role(Role::Consumer).map_err(|error| match error {
+            OpenError::RoleTaken { pid, .. } => GetError::RoleTaken { pid },
+            OpenError::Destroyed { .. } => GetError::Destroyed,
+            OpenError::Forked { .. } => GetError::Forked,
+            other => other.into(),
+        })?;
         match self.ring.start_consumer() {
             Ok(state) => Ok((state, guard)),
             Err(Missing::Corrupt(what, pos)) => Err(GetError::Corrupt { what, pos }),

@@ -3,7 +3,7 @@
 use std::sync::{Arc, MutexGuard};
 use std::time::Instant;
 
-use crate::error::PutError;
+use crate::error::{OpenError, PutError};
 use crate::queue::core::{Core, put_error};
 use crate::queue::roles::{Role, RoleGuard, Slot};
 use crate::queue::{RecordKind, Wait};
@@ -191,8 +191,12 @@ impl Core {
 
     /// Takes the producer's role and starts where the last one stopped.
     pub(crate) fn become_producer(&self) -> Result<(SingleProducer, RoleGuard), PutError> {
-        let guard =
-            self.home.claim_role(Role::Producer).map_err(|pid| PutError::RoleTaken { pid })?;
+        let guard = self.home.claim_role(Role::Producer).map_err(|error| match error {
+            OpenError::RoleTaken { pid, .. } => PutError::RoleTaken { pid },
+            OpenError::Destroyed { .. } => PutError::Destroyed,
+            OpenError::Forked { .. } => PutError::Forked,
+            other => other.into(),
+        })?;
         let state = self.ring.start_producer().map_err(put_error)?;
         Ok((state, guard))
     }

@@ -23,7 +23,8 @@ pub struct Producer {
 }
 
 enum ProducerSide {
-    Single(SingleProducer, RoleGuard),
+    /// The role's lock lives as long as the handle.
+    Single(SingleProducer, #[expect(dead_code, reason = "held for its drop")] RoleGuard),
     Multi(ProducerCache),
 }
 

@@ -8,7 +8,7 @@ use crate::error::OpenError;
 use crate::queue::core::{Core, Home};
 use crate::queue::local;
 use crate::queue::roles::{Role, RoleGuard};
-use crate::shm::os::{self, FutexWait};
+use crate::shm::os;
 use crate::shm::peers::{Peers, Woken};
 use crate::sync::AtomicU32;
 
@@ -35,7 +35,10 @@ impl LocalHome {
     }
 
     fn role(&self, role: Role) -> &Arc<AtomicBool> {
-        &self.roles[role as usize]
+        match role {
+            Role::Producer => &self.roles[0],
+            Role::Consumer => &self.roles[1],
+        }
     }
 }
 
@@ -83,7 +86,7 @@ impl Peers for LocalHome {
     }
 
     fn sleep(&self, seen: u32, timeout: Duration) -> Woken {
-        sleep_on(&self.doorbell, seen, timeout)
+        os::sleep_on(&self.doorbell, seen, timeout)
     }
 
     fn wake(&self, id: u16) -> usize {
@@ -92,11 +95,15 @@ impl Peers for LocalHome {
 }
 
 impl Home for LocalHome {
-    fn claim_role(&self, role: Role) -> Result<RoleGuard, u32> {
+    fn claim_role(&self, role: Role) -> Result<RoleGuard, OpenError> {
         let taken = self.role(role);
         // SYNC role.
         if taken.swap(true, StdOrdering::AcqRel) {
-            return Err(std::process::id());
+            return Err(OpenError::RoleTaken {
+                queue: "local queue".to_owned(),
+                role: role.name(),
+                pid: std::process::id(),
+            });
         }
         Ok(Box::new(LocalRole(Arc::clone(taken))))
     }
@@ -113,14 +120,5 @@ impl Home for LocalHome {
 
     fn has_dead_letters(&self) -> bool {
         self.dead_letter.is_some()
-    }
-}
-
-/// Sleeps until a doorbell differs from `seen`.
-pub(crate) fn sleep_on(doorbell: &AtomicU32, seen: u32, timeout: Duration) -> Woken {
-    match os::futex_wait(doorbell, seen, Some(os::deadline_after(timeout))) {
-        FutexWait::Woken | FutexWait::Changed => Woken::Rung,
-        FutexWait::TimedOut => Woken::TimedOut,
-        FutexWait::Interrupted => Woken::Interrupted,
     }
 }

@@ -19,6 +19,7 @@ mod ops;
 mod registry;
 mod ring_queue;
 mod roles;
+mod segment_home;
 mod slot;
 mod spec;
 mod spin;

@@ -4,14 +4,19 @@ use std::any::Any;
 use std::sync::Arc;
 
 use crate::error::{GetError, OpenError, PutError};
-use crate::queue::config::QueueConfig;
+use crate::queue::config::{QueueConfig, ResolvedConfig};
 use crate::queue::core::Core;
 use crate::queue::core_get::RingLease;
 use crate::queue::handles::{self, Consumer, Producer};
 use crate::queue::local_home::LocalHome;
+use crate::queue::segment_home::SegmentHome;
+use crate::queue::spec::ShmAddress;
 use crate::queue::{Lease, QueueBackend, QueueStats, RecordKind, Reservation, Wait};
+use crate::shm::directory::Directory;
+use crate::shm::names::SegmentName;
 use crate::shm::ring::Ring;
-use crate::shm::storage::RingMemory;
+use crate::shm::segment::{RingConfig, Segment, SegmentConfig};
+use crate::shm::storage::{Geometry, RingMemory, Side};
 
 /// A queue made of a Ringway ring, on the heap or in a segment.
 ///
@@ -27,6 +32,91 @@ pub struct RingQueue {
 /// `Any` with `Debug`.
 pub(crate) trait AnyDebug: Any + Send + Sync + std::fmt::Debug {}
 impl<T: Any + Send + Sync + std::fmt::Debug> AnyDebug for T {}
+
+/// Opens a ring of a segment, which is created if it does not exist.
+///
+/// # Errors
+/// See [`OpenError`]; [`OpenError::ConfigMismatch`] where it exists with another configuration.
+pub(crate) fn open_shm(address: &ShmAddress, config: &QueueConfig) -> Result<RingQueue, OpenError> {
+    let resolved = config.resolve()?;
+    let directory = directory_of(address)?;
+    let mut wanted = SegmentConfig::new(SegmentName::new(&*address.segment)?, address.lifetime);
+    wanted.max_participants = address.max_participants;
+    wanted.rings = rings_of(address, &resolved);
+    // An existing segment need not look like ours: only the ring we use must.
+    let segment = Segment::shared_or_create(&directory, &wanted)?;
+    open_ring(&segment, &address.ring, Some(&resolved))
+}
+
+/// Opens a ring of an attached segment; `expected` must be what it was made with.
+///
+/// # Errors
+/// See [`OpenError`].
+pub(crate) fn open_ring(
+    segment: &Arc<Segment>,
+    ring: &str,
+    expected: Option<&ResolvedConfig>,
+) -> Result<RingQueue, OpenError> {
+    let index = segment.ring_index(ring)?;
+    let existing = segment.rings().get(index).ok_or_else(|| OpenError::NoSuchRing {
+        path: segment.path().to_owned(),
+        ring: ring.to_owned(),
+        have: Vec::new(),
+    })?;
+    if let Some(expected) = expected {
+        let theirs = ResolvedConfig {
+            geometry: existing.geometry,
+            dead_letter: existing.dead_letter.clone(),
+            schema_tag: existing.schema_tag,
+        };
+        let name = segment.name().map_or_else(String::new, ToString::to_string);
+        expected.check_same(&format!("{name}:{ring}"), &theirs)?;
+    }
+    let memory = segment.memory(index)?;
+    let schema_tag = existing.schema_tag;
+    let home = Arc::new(SegmentHome::new(segment, index));
+    let core = Core::new(Ring::new(RingMemory::clone(&memory)), home);
+    Ok(RingQueue::new(core, schema_tag, Some(Arc::clone(segment) as Arc<dyn AnyDebug>)))
+}
+
+/// The rings of a segment that is made for one queue: its own, and its dead letters'.
+fn rings_of(address: &ShmAddress, resolved: &ResolvedConfig) -> Vec<RingConfig> {
+    let mut ring = RingConfig::new(&*address.ring, resolved.geometry);
+    ring.schema_tag = resolved.schema_tag;
+    ring.dead_letter.clone_from(&resolved.dead_letter);
+    let letters = resolved.dead_letter.as_ref().map(|name| {
+        let geometry = Geometry {
+            producers: Side::Multi,
+            consumers: Side::Multi,
+            maxsize: 0,
+            max_deliveries: 0,
+            ..resolved.geometry
+        };
+        RingConfig { schema_tag: resolved.schema_tag, ..RingConfig::new(name, geometry) }
+    });
+    std::iter::once(ring).chain(letters).collect()
+}
+
+fn directory_of(address: &ShmAddress) -> Result<Directory, OpenError> {
+    match &address.directory {
+        Some(path) => Directory::open(path, None),
+        None => Directory::from_env(None),
+    }
+}
+
+/// Destroys the segment of a queue that is not open here; none is no error.
+///
+/// # Errors
+/// See [`OpenError`].
+pub(crate) fn destroy_shm(address: &ShmAddress) -> Result<(), OpenError> {
+    let directory = directory_of(address)?;
+    let name = SegmentName::new(&*address.segment)?;
+    match Segment::shared(&directory, &name, "destroyer") {
+        Ok(segment) => segment.destroy(),
+        Err(OpenError::NotFound { .. } | OpenError::Destroyed { .. }) => Ok(()),
+        Err(error) => Err(error),
+    }
+}
 
 /// Makes a ring on the heap.
 pub(crate) fn open_local(_id: &str, config: &QueueConfig) -> Result<RingQueue, OpenError> {

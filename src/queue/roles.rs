@@ -2,25 +2,7 @@
 
 use std::thread::ThreadId;
 
-/// A role of a single-sided ring.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Role {
-    /// The one that puts.
-    Producer,
-    /// The one that gets.
-    Consumer,
-}
-
-impl Role {
-    /// `producer` or `consumer`.
-    #[must_use]
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::Producer => "producer",
-            Self::Consumer => "consumer",
-        }
-    }
-}
+pub use crate::shm::segment::Role;
 
 /// What holds a role's lock.
 pub(crate) type RoleGuard = Box<dyn Send + Sync>;
