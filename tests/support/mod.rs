@@ -12,10 +12,10 @@ use ringway::shm::names::SegmentName;
 use ringway::shm::segment::{RingConfig, SegmentConfig};
 use ringway::shm::storage::{Geometry, Side};
 
-pub const WATCHDOG: Duration = Duration::from_secs(30);
+pub(crate) const WATCHDOG: Duration = Duration::from_secs(30);
 const HELPER: &str = "RINGWAY_TEST_HELPER";
 
-pub fn geometry() -> Geometry {
+pub(crate) fn geometry() -> Geometry {
     Geometry {
         log2_entries: 6,
         unit_bytes: 64,
@@ -27,33 +27,32 @@ pub fn geometry() -> Geometry {
     }
 }
 
-pub fn name(name: &str) -> SegmentName {
+pub(crate) fn name(name: &str) -> SegmentName {
     name.parse().unwrap()
 }
 
-pub fn config(segment: &str, lifetime: Lifetime) -> SegmentConfig {
+pub(crate) fn config(segment: &str, lifetime: Lifetime) -> SegmentConfig {
     SegmentConfig::new(name(segment), lifetime)
         .with_ring(RingConfig::new("orders", geometry()))
         .with_ring(RingConfig::new("replies", geometry()))
 }
 
 /// A directory of this test alone, in memory where there is such a place.
-pub struct Place {
-    pub dir: tempfile::TempDir,
-    pub directory: Directory,
+pub(crate) struct Place {
+    pub(crate) dir: tempfile::TempDir,
+    pub(crate) directory: Directory,
 }
 
-pub fn place() -> Place {
-    let dir = tempfile::Builder::new()
-        .prefix("test-segment-")
-        .tempdir_in("/dev/shm")
-        .or_else(|_| tempfile::tempdir())
-        .unwrap();
+pub(crate) fn place() -> Place {
+    use std::os::unix::fs::PermissionsExt;
+    let mut builder = tempfile::Builder::new();
+    builder.prefix("test-segment-").permissions(std::fs::Permissions::from_mode(0o700));
+    let dir = builder.tempdir_in("/dev/shm").or_else(|_| builder.tempdir()).unwrap();
     Place { directory: Directory::open(dir.path(), None).unwrap(), dir }
 }
 
 /// Waits until `condition` holds, or panics.
-pub fn wait_until(what: &str, mut condition: impl FnMut() -> bool) {
+pub(crate) fn wait_until(what: &str, mut condition: impl FnMut() -> bool) {
     let start = Instant::now();
     while !condition() {
         assert!(start.elapsed() < WATCHDOG, "waited too long until {what}");
@@ -62,14 +61,14 @@ pub fn wait_until(what: &str, mut condition: impl FnMut() -> bool) {
 }
 
 /// A process of this test binary that runs the test `helper` alone, killed when dropped.
-pub struct Helper {
-    pub child: Child,
+pub(crate) struct Helper {
+    pub(crate) child: Child,
     lines: BufReader<ChildStdout>,
 }
 
 impl Helper {
     /// Starts it with what it shall do, and where.
-    pub fn start(job: &str, place: &Place) -> Self {
+    pub(crate) fn start(job: &str, place: &Place) -> Self {
         let mut child = Command::new(std::env::current_exe().unwrap())
             .args(["--exact", "helper", "--nocapture", "--test-threads=1"])
             .env(HELPER, format!("{job}={}", place.directory.path().display()))
@@ -82,7 +81,7 @@ impl Helper {
     }
 
     /// Waits for a line `KEY VALUE` and returns the value.
-    pub fn expect(&mut self, key: &str) -> String {
+    pub(crate) fn expect(&mut self, key: &str) -> String {
         let mut line = String::new();
         loop {
             line.clear();
@@ -97,17 +96,17 @@ impl Helper {
         }
     }
 
-    pub fn pid(&self) -> nix::unistd::Pid {
+    pub(crate) fn pid(&self) -> nix::unistd::Pid {
         nix::unistd::Pid::from_raw(self.child.id() as i32)
     }
 
-    pub fn kill(&mut self) {
+    pub(crate) fn kill(&mut self) {
         self.child.kill().unwrap();
         self.child.wait().unwrap();
     }
 
     /// Lets it go on, when it waits in [`wait_for_parent`], and waits for its end.
-    pub fn finish(&mut self) {
+    pub(crate) fn finish(&mut self) {
         drop(self.child.stdin.take());
         assert!(self.child.wait().unwrap().success());
     }
@@ -121,21 +120,21 @@ impl Drop for Helper {
 }
 
 /// In the helper: what to do, and where; `None` in an ordinary run of the tests.
-pub fn helper_job() -> Option<(String, Directory)> {
+pub(crate) fn helper_job() -> Option<(String, Directory)> {
     let job = std::env::var(HELPER).ok()?;
     let (job, path) = job.split_once('=').unwrap();
     Some((job.to_owned(), Directory::open(path.as_ref(), None).unwrap()))
 }
 
 /// In the helper: tells the parent something.
-pub fn tell(key: &str, value: impl std::fmt::Display) {
+pub(crate) fn tell(key: &str, value: impl std::fmt::Display) {
     let mut out = std::io::stdout().lock();
     writeln!(out, "@{key} {value}").unwrap();
     out.flush().unwrap();
 }
 
 /// In the helper: waits until the parent closes its end, or dies.
-pub fn wait_for_parent() {
+pub(crate) fn wait_for_parent() {
     let mut line = String::new();
     while std::io::stdin().lock().read_line(&mut line).is_ok_and(|bytes| bytes != 0) {}
 }

@@ -127,6 +127,10 @@ impl Segment {
 /// Says whether the name leads to something that stays. A destroyed segment whose destroyer died is
 /// removed first.
 fn name_is_taken(directory: &Directory, config: &SegmentConfig) -> Result<bool, OpenError> {
+    // A directory that cannot be trusted is an error of its own.
+    if directory.parent_of(&config.name, false)?.is_none() {
+        return Ok(false);
+    }
     let file = match open_named(directory, &config.name, OFlags::RDWR) {
         Ok(file) => file,
         Err(OpenError::NotFound { .. }) => return Ok(false),
