@@ -11,5 +11,6 @@ compile_error!("ringway runs on Linux on x86-64 and aarch64 only");
 pub mod crash;
 pub mod error;
 pub mod queue;
+pub mod routing;
 pub mod shm;
 mod sync;
