@@ -239,13 +239,17 @@ impl Group {
         Selection::One(least.1)
     }
 
-    fn least_loaded_of_two(&self, random: &mut Random) -> Selection {
+    fn least_loaded_of_two(&mut self, random: &mut Random) -> Selection {
         if self.targets.len() == 1 {
             return Selection::One(0);
         }
         let (first, second) = random.two_below(self.targets.len());
-        let second_is_emptier = self.load_or_infinity(second) < self.load_or_infinity(first);
-        Selection::One(if second_is_emptier { second } else { first })
+        let loads = (self.load_or_infinity(first), self.load_or_infinity(second));
+        if loads == (f64::INFINITY, f64::INFINITY) {
+            // Two dead ends: somebody else may be alive.
+            return self.least_loaded_of_all();
+        }
+        Selection::One(if loads.1 < loads.0 { second } else { first })
     }
 
     fn load_or_infinity(&self, index: usize) -> f64 {

@@ -32,7 +32,8 @@ pub enum PartitionStrategy {
     Broadcast,
     /// The less loaded of two targets picked at random, by occupancy (Mitzenmacher 2001, "The power
     /// of two choices in randomized load balancing"). A target that is closed or cannot be opened
-    /// counts as fuller than full: an emptied dead end must not attract everything.
+    /// counts as fuller than full: an emptied dead end must not attract everything. Where chance
+    /// picks two such, all are looked at.
     LeastLoaded {
         /// Looks at all targets, and picks the least loaded. Among equals, the one whose turn it is.
         #[serde(default)]
