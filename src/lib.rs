@@ -12,6 +12,7 @@ pub mod crash;
 pub mod error;
 #[cfg(not(loom))]
 pub mod queue;
+pub mod routing;
 pub mod shm;
 mod sync;
 
