@@ -12,8 +12,10 @@ pub mod crash;
 pub mod error;
 #[cfg(not(loom))]
 pub mod queue;
+#[cfg(not(loom))]
 pub mod routing;
 pub mod shm;
 mod sync;
 
+#[cfg(not(loom))]
 pub use queue::{Queue, QueueConfig, QueueDescriptor, TypedQueue};

@@ -50,7 +50,7 @@ fn compiled() -> Structs {
         HintLine { head_hint }
         SharedLine {
             closed, recovery, get_waiters, put_waiters, large_claim, skipped, dead_lettered,
-            exhausted, reserved, producer_id, consumer_id,
+            exhausted, fence_needed, producer_id, consumer_id, first_pos,
         }
         WaiterLine { words }
         Entry { stamp, len, flags, inline }

@@ -1,19 +1,14 @@
 //! A send that succeeds allocates nothing of its own.
 //!
-//! The queue here is a mock whose own allocations are not counted, so what is counted is exactly
-//! what the router, the report and the wire form add.
+//! The queues are real ones, on the heap and in segments, so what is counted is the whole way from
+//! the packet to the ring: router, report, wire form, reservation and commit.
 
 #![allow(unsafe_code, reason = "a global allocator cannot be had without")]
 
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::cell::Cell;
-use std::sync::{Arc, Mutex};
 
-use ringway::error::{GetError, OpenError, PutError};
-use ringway::queue::{
-    ForeignReservation, Lease, QueueBackend, QueueDescriptor, QueueStats, RecordKind, Reservation,
-    Wait,
-};
+use ringway::queue::QueueDescriptor;
 use ringway::routing::{
     Connection, FullPolicy, GroupStrategy, Packet, PacketRef, PartitionStrategy, Router,
     RouterConfig, SendReport,
@@ -60,109 +55,53 @@ fn allocations(run: impl FnOnce()) -> u64 {
     ALLOCATIONS.take().expect("counting")
 }
 
-/// Runs `run` without counting.
-fn uncounted<T>(run: impl FnOnce() -> T) -> T {
-    let count = ALLOCATIONS.take();
-    let result = run();
-    ALLOCATIONS.set(count);
-    result
+/// Targets of a router: rings on the heap, or in segments.
+#[derive(Clone, Copy, Debug)]
+enum Kind {
+    Local,
+    Shm,
 }
 
-/// Keeps the last record, takes everything.
-#[derive(Clone, Debug, Default)]
-struct Sink {
-    last: Arc<Mutex<Vec<u8>>>,
-}
-
-struct Commit(Sink);
-
-impl ForeignReservation for Commit {
-    fn commit(self: Box<Self>, payload: &[u8]) -> Result<(), PutError> {
-        uncounted(|| *self.0.last.lock().unwrap() = payload.to_vec());
-        Ok(())
-    }
-}
-
-impl QueueBackend for Sink {
-    fn reserve(&self, _: RecordKind, len: usize, _: Wait) -> Result<Reservation, PutError> {
-        uncounted(|| Ok(Reservation::foreign(len, Box::new(Commit(self.clone())))))
-    }
-
-    fn put(&self, kind: RecordKind, payload: &[u8], wait: Wait) -> Result<(), PutError> {
-        let mut room = self.reserve(kind, payload.len(), wait)?;
-        room.copy_from_slice(payload);
-        room.commit()
-    }
-
-    fn put_many(&self, _: RecordKind, _: &[&[u8]], _: Wait) -> (usize, Option<PutError>) {
-        (0, Some(PutError::Closed))
-    }
-
-    fn lease(&self, _: Wait) -> Result<Lease, GetError> {
-        Err(GetError::Empty)
-    }
-
-    fn lease_many(&self, _: usize, _: &mut Vec<Lease>, _: Wait) -> Result<usize, GetError> {
-        Err(GetError::Empty)
-    }
-
-    fn qsize(&self) -> u64 {
-        0
-    }
-
-    fn in_flight(&self) -> u64 {
-        0
-    }
-
-    fn maxsize(&self) -> u64 {
-        0
-    }
-
-    fn occupancy(&self) -> f64 {
-        0.0
-    }
-
-    fn is_full(&self) -> bool {
-        false
-    }
-
-    fn max_payload(&self) -> usize {
-        usize::MAX
-    }
-
-    fn is_closed(&self) -> bool {
-        false
-    }
-
-    fn close(&self) -> Result<(), PutError> {
-        Ok(())
-    }
-
-    fn destroy(&self) -> Result<(), OpenError> {
-        Ok(())
-    }
-
-    fn stats(&self) -> QueueStats {
-        QueueStats::default()
-    }
-}
-
-/// The only place here that knows how a descriptor comes by its backend.
-fn descriptor(queue_id: &str, sink: &Sink) -> QueueDescriptor {
-    QueueDescriptor::for_test(queue_id, Arc::new(sink.clone()))
-}
-
-fn router(targets: u32, strategy: impl Into<GroupStrategy>) -> (Router, Sink) {
-    let sink = Sink::default();
-    let connections = (0..targets)
-        .map(|index| {
-            let descriptor = descriptor(&format!("sink-{index}"), &sink);
-            Connection::new(0, index, format!("sink-{index}"), descriptor)
-                .with_full_policy(FullPolicy::Block { timeout: Some(std::time::Duration::MAX) })
+/// A router over `targets` queues, each opened by a first send of `warm_up` to all of them.
+fn router(
+    kind: Kind,
+    targets: u32,
+    strategy: impl Into<GroupStrategy>,
+    warm_up: &Packet,
+) -> (Router, Vec<QueueDescriptor>, tempfile::TempDir) {
+    let directory = tempfile::tempdir().unwrap();
+    let descriptors: Vec<_> = (0..targets)
+        .map(|index| match kind {
+            Kind::Local => QueueDescriptor::local_unnamed().unwrap(),
+            Kind::Shm => QueueDescriptor::shm(&format!("target-{index}"))
+                .unwrap()
+                .with_directory(directory.path())
+                .unwrap(),
         })
         .collect();
+    let connect = |index: u32, descriptor: &QueueDescriptor| {
+        Connection::new(0, index, format!("target-{index}"), descriptor.clone())
+            .with_full_policy(FullPolicy::Block { timeout: Some(std::time::Duration::MAX) })
+    };
+    let connections = (0..).zip(&descriptors).map(|(i, d)| connect(i, d)).collect();
     let config = RouterConfig::new(connections).with_strategy(0, strategy);
-    (Router::new(config).unwrap(), sink)
+    let mut router = Router::new(config).unwrap();
+    let everywhere = warm_up.clone().with_strategy(PartitionStrategy::Broadcast);
+    assert!(router.send(&everywhere).is_complete());
+    (router, descriptors, directory)
+}
+
+/// Takes everything from every queue: how many packets, and the last one.
+fn drain(descriptors: &[QueueDescriptor]) -> (usize, Vec<u8>) {
+    let mut count = 0;
+    let mut last = Vec::new();
+    for descriptor in descriptors {
+        while let Ok(received) = descriptor.try_get() {
+            count += 1;
+            last = received.payload;
+        }
+    }
+    (count, last)
 }
 
 fn strategies() -> [PartitionStrategy; 6] {
@@ -179,15 +118,19 @@ fn strategies() -> [PartitionStrategy; 6] {
 #[test]
 fn send_of_32_bytes_adds_no_allocation() {
     let packet = Packet::new([7; 32]).with_key(("tenant-7", 42));
-    for strategy in strategies() {
-        let (mut router, sink) = router(8, strategy);
+    for (kind, strategy) in
+        strategies().into_iter().flat_map(|it| [(Kind::Local, it), (Kind::Shm, it)])
+    {
+        let (mut router, descriptors, _directory) = router(kind, 8, strategy, &packet);
         let count = allocations(|| {
             for _ in 0..100 {
                 assert!(router.send(&packet).is_complete());
             }
         });
-        assert_eq!(count, 0, "{strategy}");
-        let bytes = sink.last.lock().unwrap();
+        assert_eq!(count, 0, "{kind:?} {strategy}");
+        let copies = if strategy == PartitionStrategy::Broadcast { 8 } else { 1 };
+        let (sent, bytes) = drain(&descriptors);
+        assert_eq!(sent, 8 + 100 * copies, "{kind:?} {strategy}");
         assert_eq!(PacketRef::decode(&bytes).unwrap().payload, [7; 32]);
     }
 }
@@ -197,7 +140,7 @@ fn forwarding_from_a_record_adds_no_allocation() {
     let packet = Packet::new([7; 32]).with_key("x".repeat(1000));
     let mut bytes = vec![0; packet.encoded_len()];
     packet.encode_into(&mut bytes).unwrap();
-    let (mut router, _) = router(8, PartitionStrategy::Hash);
+    let (mut router, ..) = router(Kind::Local, 8, PartitionStrategy::Hash, &packet);
     let count = allocations(|| {
         let packet = PacketRef::decode(&bytes).unwrap();
         assert!(router.send_view(&packet).is_complete());
@@ -214,7 +157,7 @@ fn packet_of(view: &PacketRef<'_>) -> Packet {
 #[test]
 fn report_that_is_used_again_adds_no_allocation_for_any_number_of_targets() {
     let packet = Packet::new([7; 32]);
-    let (mut router, _) = router(50, PartitionStrategy::Broadcast);
+    let (mut router, ..) = router(Kind::Local, 50, PartitionStrategy::Broadcast, &packet);
     let mut report = SendReport::new();
     let first = allocations(|| router.send_into(&packet.view(), &mut report));
     assert!(first > 0, "more than eight targets do not fit a report without memory");

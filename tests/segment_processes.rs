@@ -11,7 +11,8 @@ use nix::sys::signal::{Signal, kill};
 use nix::unistd::{ForkResult, Pid, fork};
 use ringway::error::OpenError;
 use ringway::shm::Lifetime;
-use ringway::shm::peers::{Peers, Unusable};
+use ringway::shm::peers::Peers;
+use ringway::shm::segment::Unusable;
 use ringway::shm::segment::{CleanOptions, CleanOutcome, RingConfig, Role, Segment, SegmentConfig};
 use ringway::shm::storage::{Geometry, Side};
 use support::*;
@@ -67,7 +68,10 @@ fn helper() {
                 ForkResult::Child => {
                     drop(memory);
                     tell("check", format!("{:?}", segment.check()));
-                    tell("peers", format!("{:?} {:?}", peers.check(), peers.doorbell(1).is_some()));
+                    tell(
+                        "peers",
+                        format!("{:?} {:?}", peers.segment().check(), peers.doorbell(1).is_some()),
+                    );
                     tell("memory", matches!(segment.memory(0), Err(OpenError::Forked { .. })));
                     tell("destroy", matches!(segment.destroy(), Err(OpenError::Forked { .. })));
                     let role = segment.claim_role(2, Role::Consumer);
@@ -75,7 +79,7 @@ fn helper() {
                     drop((segment, peers));
                     let anew = Segment::shared(&directory, &name("x"), "child").unwrap();
                     anew.memory(0).unwrap();
-                    anew.peers(0).check().unwrap();
+                    anew.check().unwrap();
                     tell("anew", anew.participant_id());
                     wait_for_parent();
                     drop(anew);
@@ -250,7 +254,7 @@ fn destroying_reaches_every_handle_and_no_successor() {
     let before = bell.doorbell(other.participant_id()).unwrap().load(RELAXED);
     first.destroy().unwrap();
     assert_eq!(other.check(), Err(Unusable::Destroyed));
-    assert_eq!(bell.check(), Err(Unusable::Destroyed));
+    assert_eq!(bell.segment().check(), Err(Unusable::Destroyed));
     assert_ne!(bell.doorbell(other.participant_id()).unwrap().load(RELAXED), before);
     let gone = Segment::attach(&place.directory, &name("x"), "late");
     assert!(matches!(gone, Err(OpenError::NotFound { .. })));

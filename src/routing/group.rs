@@ -81,7 +81,7 @@ impl Target {
             Some(queue) => queue,
             None => {
                 let queue = self.connection.descriptor.queue().map_err(PutError::from)?;
-                self.queue.insert(queue.clone())
+                self.queue.insert(queue)
             }
         };
         let result = write(queue, outgoing, self.input_index, wait);
@@ -102,9 +102,13 @@ impl Target {
 
     /// Occupancy of the queue if it takes packets at all.
     pub(super) fn open_load(&self) -> Option<f64> {
+        let opened;
         let queue = match &self.queue {
             Some(queue) => queue,
-            None => self.connection.descriptor.queue().ok()?,
+            None => {
+                opened = self.connection.descriptor.queue().ok()?;
+                &opened
+            }
         };
         if queue.is_closed() {
             return None;
@@ -138,7 +142,7 @@ fn write(
     wait: Wait,
 ) -> Result<(), SendError> {
     let len = outgoing.encoded_len(input_index);
-    let mut room = queue.reserve(outgoing.kind(), len, wait)?;
+    let mut room = queue.reserve_record(outgoing.kind(), len, wait)?;
     let written = outgoing.encode(input_index, &mut room)?;
     Ok(room.commit_len(written)?)
 }

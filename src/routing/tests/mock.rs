@@ -1,14 +1,15 @@
 //! A queue behind a lock, for tests of the router alone. The only place of these tests that knows
 //! how a descriptor comes by its backend ([`descriptor`]).
 
-use std::collections::VecDeque;
-use std::sync::{Arc, Condvar, Mutex, MutexGuard};
+use std::collections::{HashMap, VecDeque};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Condvar, LazyLock, Mutex, MutexGuard};
 use std::time::{Duration, Instant};
 
 use crate::error::{GetError, OpenError, PutError};
 use crate::queue::{
     ForeignLease, ForeignReservation, Lease, QueueBackend, QueueDescriptor, QueueStats, RecordKind,
-    Reservation, Wait,
+    Reservation, Wait, register_queue_type,
 };
 use crate::routing::{Connection, Packet, PacketRef, Record, StopSignal};
 
@@ -39,7 +40,19 @@ pub(super) struct MockQueue {
 
 /// A descriptor whose queue is open already.
 pub(super) fn descriptor(queue_id: &str, queue: &MockQueue) -> QueueDescriptor {
-    QueueDescriptor::for_test(queue_id, Arc::new(queue.clone()))
+    static NEXT: AtomicU64 = AtomicU64::new(0);
+    static OPEN: LazyLock<Mutex<HashMap<String, MockQueue>>> = LazyLock::new(|| {
+        register_queue_type("mock", |descriptor| {
+            let key = descriptor.to_dict()["mock"].as_str().unwrap().to_owned();
+            Ok(Arc::new(OPEN.lock().unwrap()[&key].clone()))
+        })
+        .unwrap();
+        Mutex::default()
+    });
+    let key = NEXT.fetch_add(1, Ordering::Relaxed).to_string();
+    OPEN.lock().unwrap().insert(key.clone(), queue.clone());
+    let fields = serde_json::json!({"queue_type": "mock", "queue_id": queue_id, "mock": key});
+    serde_json::from_value(fields).unwrap()
 }
 
 /// A descriptor of a type that nobody registered, which cannot be opened.
@@ -118,7 +131,7 @@ impl MockQueue {
         while !ready(&state) {
             let left = match wait {
                 Wait::No => return state,
-                Wait::Forever => WATCHDOG,
+                Wait::Forever | Wait::Interruptible => WATCHDOG,
                 Wait::Until(until) => until.saturating_duration_since(Instant::now()),
             };
             if left.is_zero() {
