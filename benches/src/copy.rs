@@ -3,13 +3,13 @@
 //! One process writes chunks of the payload's size round and round a region as large as the ring's
 //! data, the other reads them, by the same routines as with a ring (`payload.rs`, and the same
 //! private copies unless in place). Between them are a count of chunks written and one of chunks
-//! read, each on its own line, stored once a batch. It has no kinds, no leases, no sleeping, no
+//! read, each on its own line, stored once in [`step`] chunks. It has no kinds, no leases, no sleeping, no
 //! recovery and no bounds of its own: what a ring adds is the difference.
 
 use std::sync::Arc;
 
 use crate::error::{BenchError, Result};
-use crate::payload;
+use crate::payload::{self, Source};
 use crate::shared::{ChunkReader, ChunkWriter, Chunks, Region, Word};
 use crate::sizing::RingSize;
 use crate::transport::{Inlet, Outlet};
@@ -23,18 +23,30 @@ pub(crate) fn chunks(size: RingSize, payload: usize, nth: usize) -> Chunks {
     }
 }
 
+/// Says how many chunks the ceiling hands over at a time: some 4 KiB, so that small payloads measure
+/// the copying and not the counters' lines; at least a batch, and at most a quarter of the region.
+pub(crate) fn step(chunks: Chunks, batch: usize) -> usize {
+    batch.max((4096 / chunks.bytes.max(1)).clamp(1, 64)).min((chunks.count / 4).max(1))
+}
+
 /// Writes chunks.
 #[derive(Debug)]
 pub(crate) struct BareOutlet {
     chunks: ChunkWriter,
     /// Where a payload is made before it is copied; nothing when it is made in place.
-    private: Option<Vec<u8>>,
+    private: Option<Source>,
 }
 
 impl BareOutlet {
-    /// Takes the writing end of a stream.
-    pub(crate) fn take(region: &Arc<Region>, word: Word, chunks: Chunks, in_place: bool) -> Self {
-        let private = (!in_place).then(|| vec![0; chunks.bytes]);
+    /// Takes the writing end of a stream. `ahead` payloads are made at a time, unless in place.
+    pub(crate) fn take(
+        region: &Arc<Region>,
+        word: Word,
+        chunks: Chunks,
+        in_place: bool,
+        ahead: usize,
+    ) -> Self {
+        let private = (!in_place).then(|| Source::new(chunks.bytes, ahead));
         Self { chunks: ChunkWriter::take(region, word, chunks), private }
     }
 }
@@ -51,8 +63,8 @@ impl Outlet for BareOutlet {
                 match private {
                     None => payload::write(chunk, sequence),
                     Some(private) => {
-                        payload::write(private, sequence);
-                        chunk.copy_from_slice(private);
+                        private.make(sequence, 1);
+                        chunk.copy_from_slice(private.payload(sequence));
                     }
                 }
             });
@@ -113,7 +125,7 @@ mod tests {
             let size = RingSize::new(100, Some(8), None).unwrap();
             let region = Arc::new(Region::create(size.data_bytes).unwrap().0);
             let chunks = chunks(size, 100, 0);
-            let mut outlet = BareOutlet::take(&region, Word::First, chunks, in_place);
+            let mut outlet = BareOutlet::take(&region, Word::First, chunks, in_place, 4);
             let mut inlet = BareInlet::take(&region, Word::First, chunks, in_place);
             outlet.send(10, 3).unwrap();
             assert_eq!(inlet.receive(10, 2).unwrap(), 2);

@@ -65,14 +65,14 @@ pub(crate) fn measure(cpus: CpuPair, plan: &LatencyPlan) -> Result<LatencyReport
     let spec = &plan.link;
     let samples = match spec.transport {
         Transport::Ring => {
-            let outlet = RingOutlet::open(spec, "request")?;
+            let outlet = RingOutlet::open(spec, "request", 1)?;
             let inlet = RingInlet::open(spec, "reply")?;
             ping(pair, clock, plan, outlet, inlet, &progress)?
         }
         Transport::Bare => {
             let (forth, back) =
                 (chunks(spec.size, spec.payload, 0), chunks(spec.size, spec.payload, 1));
-            let outlet = BareOutlet::take(&pair.region, Word::First, forth, spec.in_place);
+            let outlet = BareOutlet::take(&pair.region, Word::First, forth, spec.in_place, 1);
             let inlet = BareInlet::take(&pair.region, Word::Second, back, spec.in_place);
             ping(pair, clock, plan, outlet, inlet, &progress)?
         }
@@ -94,14 +94,14 @@ pub(crate) fn answer(pair: &Pair, plan: &LatencyPlan) -> Result<()> {
     match spec.transport {
         Transport::Ring => {
             let inlet = RingInlet::open(spec, "request")?;
-            let outlet = RingOutlet::open(spec, "reply")?;
+            let outlet = RingOutlet::open(spec, "reply", 1)?;
             pong(pair, plan, inlet, outlet)?;
         }
         Transport::Bare => {
             let (forth, back) =
                 (chunks(spec.size, spec.payload, 0), chunks(spec.size, spec.payload, 1));
             let inlet = BareInlet::take(&pair.region, Word::First, forth, spec.in_place);
-            let outlet = BareOutlet::take(&pair.region, Word::Second, back, spec.in_place);
+            let outlet = BareOutlet::take(&pair.region, Word::Second, back, spec.in_place, 1);
             pong(pair, plan, inlet, outlet)?;
         }
     }

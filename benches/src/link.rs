@@ -23,10 +23,11 @@ pub(crate) enum RingOutlet {}
 
 impl RingOutlet {
     /// Opens the ring of this name, creating it if need be, and takes the producer's side.
+    /// `ahead` payloads are made at a time, unless in place.
     ///
     /// # Errors
     /// When the ring cannot be opened.
-    pub(crate) fn open(_spec: &LinkSpec, _name: &str) -> Result<Self> {
+    pub(crate) fn open(_spec: &LinkSpec, _name: &str, _ahead: usize) -> Result<Self> {
         available().map(|()| unreachable!("there is no ring"))
     }
 }

@@ -23,6 +23,7 @@ mod scratch;
 mod shared;
 mod sizing;
 mod stats;
+mod table;
 mod throughput;
 mod transport;
 

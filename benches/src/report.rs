@@ -1,6 +1,5 @@
 //! What comes out: one struct a verb, as JSON or as a table. `benches/README.md` describes the fields.
 
-use comfy_table::{Cell, CellAlignment, Table, presets};
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use serde::Serialize;
 
@@ -9,8 +8,12 @@ use crate::cpus::CpuPair;
 use crate::create::CreatePlan;
 use crate::latency::LatencyPlan;
 use crate::stats::{OneWay, Samples, Spread, round};
+use crate::table::table;
 use crate::throughput::ThroughputPlan;
 use crate::transport::{Mode, Transport};
+
+/// A run is noisy when its two floors, or the floor's mean and median, are further apart than this.
+const NOISE: f64 = 1.25;
 
 /// The floor, measured before and after: the raw cache line.
 #[derive(Clone, Copy, Debug, Serialize)]
@@ -20,6 +23,7 @@ pub(crate) struct Floor {
     floor_p99_ns: f64,
     floor_before_ns: f64,
     floor_after_ns: f64,
+    noisy: bool,
 }
 
 impl Floor {
@@ -27,8 +31,11 @@ impl Floor {
         let (mean_before, mean_after) = (before.one_way(clock).mean, after.one_way(clock).mean);
         before.merge(after);
         let both = before.one_way(clock);
+        let floor_ns = round(f64::midpoint(mean_before, mean_after));
+        let apart = mean_before.max(mean_after) > NOISE * mean_before.min(mean_after);
         Self {
-            floor_ns: round(f64::midpoint(mean_before, mean_after)),
+            noisy: apart || floor_ns > NOISE * both.p50,
+            floor_ns,
             floor_p50_ns: both.p50,
             floor_p99_ns: both.p99,
             floor_before_ns: mean_before,
@@ -146,6 +153,17 @@ impl Rate {
     }
 }
 
+/// The rates of one run.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Rates {
+    /// Of the transport; none when the ceiling alone was measured.
+    pub(crate) link: Option<Rate>,
+    /// Of the copy, before and after.
+    pub(crate) ceiling: [Rate; 2],
+    /// Chunks that the copy hands over at a time.
+    pub(crate) ceiling_step: usize,
+}
+
 /// Result of `throughput` and of `copy`.
 #[derive(Debug, Serialize)]
 pub(crate) struct ThroughputReport {
@@ -166,6 +184,7 @@ pub(crate) struct ThroughputReport {
     bytes_per_s: Option<f64>,
     copy_packets_per_s: f64,
     copy_bytes_per_s: f64,
+    copy_step: usize,
     copy_before_bytes_per_s: f64,
     copy_after_bytes_per_s: f64,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -182,12 +201,11 @@ impl ThroughputReport {
         plan: &ThroughputPlan,
         cpus: CpuPair,
         clock: Clock,
-        link: Option<Rate>,
-        ceiling: [Rate; 2],
+        rates: Rates,
         floor_before: Samples,
         floor_after: Samples,
     ) -> Self {
-        let [before, after] = ceiling;
+        let Rates { link, ceiling: [before, after], ceiling_step: copy_step } = rates;
         let copy_packets_per_s = f64::midpoint(before.packets_per_s, after.packets_per_s).round();
         let copy_bytes_per_s = f64::midpoint(before.bytes_per_s, after.bytes_per_s).round();
         Self {
@@ -204,6 +222,7 @@ impl ThroughputReport {
             bytes_per_s: link.map(|rate| rate.bytes_per_s),
             copy_packets_per_s,
             copy_bytes_per_s,
+            copy_step,
             copy_before_bytes_per_s: before.bytes_per_s,
             copy_after_bytes_per_s: after.bytes_per_s,
             ratio_to_copy: link.map(|rate| ratio(rate.packets_per_s, copy_packets_per_s)),
@@ -259,54 +278,8 @@ fn write(
     report: &impl Serialize,
     json: bool,
 ) -> std::io::Result<()> {
-    let value = serde_json::to_value(report)?;
-    if json { writeln!(out, "{value}") } else { writeln!(out, "{}", table(&value)) }
-}
-
-/// Lays a report out: a row a field, fields of fields with their path.
-fn table(report: &serde_json::Value) -> Table {
-    let mut table = Table::new();
-    table.load_style(presets::NOTHING);
-    rows(&mut table, "", report);
-    if let Some(column) = table.column_mut(1) {
-        column.set_cell_alignment(CellAlignment::Right);
-    }
-    table
-}
-
-fn rows(table: &mut Table, path: &str, value: &serde_json::Value) {
-    use serde_json::Value;
-    let text = match value {
-        Value::Object(fields) => {
-            for (name, value) in fields {
-                let path = if path.is_empty() { name.clone() } else { format!("{path}.{name}") };
-                rows(table, &path, value);
-            }
-            return;
-        }
-        Value::Array(items) => items.iter().map(ToString::to_string).collect::<Vec<_>>().join(", "),
-        Value::Number(number) => grouped(&number.to_string()),
-        Value::String(text) => text.clone(),
-        other => other.to_string(),
-    };
-    table.add_row([Cell::new(path), Cell::new(text)]);
-}
-
-/// Groups the digits before the point by threes, and drops a `.0`.
-fn grouped(number: &str) -> String {
-    let (whole, fraction) = number.split_once('.').unwrap_or((number, "0"));
-    let mut text = String::new();
-    for (i, digit) in whole.chars().enumerate() {
-        if i > 0 && (whole.len() - i).is_multiple_of(3) && whole.as_bytes()[i - 1] != b'-' {
-            text.push(',');
-        }
-        text.push(digit);
-    }
-    if fraction != "0" {
-        text.push('.');
-        text.push_str(fraction);
-    }
-    text
+    let text = serde_json::to_string(report)?;
+    if json { writeln!(out, "{text}") } else { writeln!(out, "{}", table(&text)?) }
 }
 
 /// How far a measurement has come, on a terminal's standard error and nowhere else.
@@ -341,17 +314,5 @@ impl Progress {
 impl Drop for Progress {
     fn drop(&mut self) {
         self.0.finish_and_clear();
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::grouped;
-
-    #[test]
-    fn digits_are_grouped_before_the_point_only() {
-        assert_eq!(grouped("1234567.1234"), "1,234,567.1234");
-        assert_eq!(grouped("999"), "999");
-        assert_eq!(grouped("-100000.0"), "-100,000");
     }
 }

@@ -5,13 +5,14 @@ use std::sync::atomic::Ordering::Relaxed;
 use serde::{Deserialize, Serialize};
 
 use crate::clock::monotonic_ns;
-use crate::copy::{BareInlet, BareOutlet, chunks};
+use crate::copy::{BareInlet, BareOutlet, chunks, step};
 use crate::cpus::CpuPair;
 use crate::error::Result;
 use crate::floor::{self, FloorPlan};
 use crate::link::{RingInlet, RingOutlet};
+use crate::payload::Source;
 use crate::peers::{Pair, Session};
-use crate::report::{Progress, Rate, ThroughputReport};
+use crate::report::{Progress, Rate, Rates, ThroughputReport};
 use crate::shared::Word;
 use crate::transport::{Inlet, LinkSpec, Outlet, Transport};
 
@@ -32,14 +33,6 @@ pub(crate) struct ThroughputPlan {
     pub(crate) floor: FloorPlan,
 }
 
-/// The rates measured, in order.
-#[derive(Debug)]
-struct Rates {
-    ceiling_before: Rate,
-    link: Option<Rate>,
-    ceiling_after: Rate,
-}
-
 /// Measures, in the starter, which is the sender.
 ///
 /// # Errors
@@ -54,44 +47,41 @@ pub(crate) fn measure(cpus: CpuPair, plan: &ThroughputPlan) -> Result<Throughput
     progress.stage("floor");
     let before = floor::measure(pair, clock, plan.floor);
     let spec = &plan.link;
+    let ahead = Source::ahead_for_stream(spec.payload, spec.batch);
     let ceiling = chunks(spec.size, spec.payload, 0);
-    let mut ceiling = BareOutlet::take(&pair.region, Word::First, ceiling, spec.in_place);
+    let ceiling_step = step(ceiling, spec.batch);
+    let mut ceiling = BareOutlet::take(&pair.region, Word::First, ceiling, spec.in_place, ahead);
     let mut sent_before = 0;
+    let mut send_ceiling =
+        || send(pair, plan, plan.ceiling_packets, ceiling_step, &mut ceiling, &mut sent_before);
 
     progress.stage("copy");
-    let ceiling_before = send(pair, plan, plan.ceiling_packets, &mut ceiling, &mut sent_before)?;
+    let ceiling_before = send_ceiling()?;
     let link = if plan.with_link {
         progress.stage("packets");
         Some(match spec.transport {
             Transport::Ring => {
-                send(pair, plan, plan.packets, &mut RingOutlet::open(spec, "stream")?, &mut 0)?
+                let mut outlet = RingOutlet::open(spec, "stream", ahead)?;
+                send(pair, plan, plan.packets, spec.batch, &mut outlet, &mut 0)?
             }
             Transport::Bare => {
                 let second = chunks(spec.size, spec.payload, 1);
                 let mut outlet =
-                    BareOutlet::take(&pair.region, Word::Second, second, spec.in_place);
-                send(pair, plan, plan.packets, &mut outlet, &mut 0)?
+                    BareOutlet::take(&pair.region, Word::Second, second, spec.in_place, ahead);
+                send(pair, plan, plan.packets, spec.batch, &mut outlet, &mut 0)?
             }
         })
     } else {
         None
     };
     progress.stage("copy");
-    let ceiling_after = send(pair, plan, plan.ceiling_packets, &mut ceiling, &mut sent_before)?;
+    let ceiling_after = send_ceiling()?;
     progress.stage("floor");
     let after = floor::measure(pair, clock, plan.floor);
     session.finish()?;
     drop(progress);
-    let rates = Rates { ceiling_before, link, ceiling_after };
-    Ok(ThroughputReport::new(
-        plan,
-        cpus,
-        clock,
-        rates.link,
-        [rates.ceiling_before, rates.ceiling_after],
-        before,
-        after,
-    ))
+    let rates = Rates { link, ceiling: [ceiling_before, ceiling_after], ceiling_step };
+    Ok(ThroughputReport::new(plan, cpus, clock, rates, before, after))
 }
 
 /// Receives, in the peer.
@@ -102,23 +92,25 @@ pub(crate) fn answer(pair: &Pair, plan: &ThroughputPlan) -> Result<()> {
     floor::answer(pair, plan.floor);
     let spec = &plan.link;
     let ceiling = chunks(spec.size, spec.payload, 0);
+    let ceiling_step = step(ceiling, spec.batch);
     let mut ceiling = BareInlet::take(&pair.region, Word::First, ceiling, spec.in_place);
     let mut received = 0;
 
-    receive(pair, plan, plan.ceiling_packets, &mut ceiling, &mut received)?;
+    receive(pair, plan, plan.ceiling_packets, ceiling_step, &mut ceiling, &mut received)?;
     if plan.with_link {
         match spec.transport {
             Transport::Ring => {
-                receive(pair, plan, plan.packets, &mut RingInlet::open(spec, "stream")?, &mut 0)?;
+                let mut inlet = RingInlet::open(spec, "stream")?;
+                receive(pair, plan, plan.packets, spec.batch, &mut inlet, &mut 0)?;
             }
             Transport::Bare => {
                 let second = chunks(spec.size, spec.payload, 1);
                 let mut inlet = BareInlet::take(&pair.region, Word::Second, second, spec.in_place);
-                receive(pair, plan, plan.packets, &mut inlet, &mut 0)?;
+                receive(pair, plan, plan.packets, spec.batch, &mut inlet, &mut 0)?;
             }
         }
     }
-    receive(pair, plan, plan.ceiling_packets, &mut ceiling, &mut received)?;
+    receive(pair, plan, plan.ceiling_packets, ceiling_step, &mut ceiling, &mut received)?;
     floor::answer(pair, plan.floor);
     Ok(())
 }
@@ -128,10 +120,10 @@ fn send(
     pair: &Pair,
     plan: &ThroughputPlan,
     packets: u64,
+    batch: usize,
     outlet: &mut impl Outlet,
     sequence: &mut u64,
 ) -> Result<Rate> {
-    let batch = plan.link.batch;
     pair.meet();
     send_all(outlet, sequence, plan.warm_up, batch)?;
     pair.meet();
@@ -147,10 +139,10 @@ fn receive(
     pair: &Pair,
     plan: &ThroughputPlan,
     packets: u64,
+    batch: usize,
     inlet: &mut impl Inlet,
     sequence: &mut u64,
 ) -> Result<()> {
-    let batch = plan.link.batch;
     pair.meet();
     receive_all(inlet, sequence, plan.warm_up, batch)?;
     pair.meet();
