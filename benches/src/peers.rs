@@ -73,6 +73,8 @@ impl Session {
             doing: "writing the peer's job".into(),
             source: error.into(),
         })?;
+        // Locked throughout, so that a signal finds either no peer or one to end.
+        let mut leftovers = leftovers();
         let child = Command::new("/proc/self/exe")
             .args(["peer", "--job", &job])
             .stdin(Stdio::from(fd))
@@ -80,7 +82,8 @@ impl Session {
             .stderr(Stdio::piped())
             .spawn()
             .doing("starting the peer process")?;
-        leftovers().peer = Some(child);
+        leftovers.peer = Some(child);
+        drop(leftovers);
         let pair =
             Pair { region: Arc::new(region), mine: Word::StarterArrived, other: Word::PeerArrived };
         pair.meet();
