@@ -15,6 +15,8 @@ const CAPACITY: std::ops::RangeInclusive<usize> = 1..=1 << 20;
 const PAGE_BYTES: usize = 4096;
 /// Room of a packet is a multiple of this.
 const UNIT_BYTES: usize = 64;
+/// A ring has a power of two of entries, at least these.
+const LEAST_ENTRIES: usize = 8;
 /// The longest payload is this part of the data region.
 const PARTS: usize = 4;
 
@@ -49,7 +51,9 @@ impl RingSize {
                 CAPACITY.end()
             )));
         }
-        let needed = room.checked_mul(capacity_packets.max(PARTS)).ok_or_else(too_large)?;
+        // As the ring rounds it, so that each packet takes one unit of the data region.
+        let entries = capacity_packets.max(LEAST_ENTRIES).next_power_of_two();
+        let needed = room.checked_mul(entries).ok_or_else(too_large)?;
         let data_bytes = data_bytes.unwrap_or(needed);
         let data_bytes = data_bytes
             .max(1)
@@ -101,6 +105,7 @@ mod tests {
         assert_eq!(size(32).data_bytes, 4096 * 64);
         assert_eq!(size(4096).capacity_packets, 4096);
         assert_eq!(size(1 << 20).capacity_packets, 16);
+        assert_eq!(RingSize::new(1024, Some(100), None).unwrap().data_bytes, 128 * 1024);
         assert_eq!(size(64 << 20).capacity_packets, 8);
     }
 
