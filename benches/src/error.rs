@@ -30,6 +30,14 @@ pub(crate) enum BenchError {
         /// The packet that was expected.
         sequence: u64,
     },
+    /// The transport refused.
+    #[error("{doing}: {source}")]
+    Transport {
+        /// What was being done.
+        doing: &'static str,
+        /// The transport's answer.
+        source: Box<dyn std::error::Error + Send + Sync>,
+    },
 }
 
 /// What every fallible function of this program returns.
