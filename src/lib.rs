@@ -10,6 +10,9 @@ compile_error!("ringway runs on Linux on x86-64 and aarch64 only");
 #[cfg(ringway_crash)]
 pub mod crash;
 pub mod error;
+#[cfg(not(loom))]
 pub mod queue;
 pub mod shm;
 mod sync;
+
+pub use queue::{Queue, QueueConfig, QueueDescriptor, TypedQueue};

@@ -252,7 +252,7 @@ pub struct HintLine {
 #[derive(Debug)]
 #[repr(C, align(128))]
 pub struct SharedLine {
-    /// [`RING_OPEN`], [`RING_CLOSING`], [`RING_CLOSED`].
+    /// [`RING_OPEN`], [`RING_CLOSING`], [`RING_CLOSED`], [`RING_DESTROYED`]; only grows.
     pub closed: AtomicU32,
     /// Not 0: somewhere between frontier and head lies a record that anyone may take.
     pub recovery: AtomicU32,
@@ -268,8 +268,14 @@ pub struct SharedLine {
     pub dead_lettered: AtomicU64,
     /// Not 0: the positions are used up.
     pub exhausted: AtomicU32,
-    /// Zero.
-    pub reserved: AtomicU32,
+    /// Not 0: some sleeper or publisher has no process-wide barrier, so every publisher fences.
+    pub fence_needed: AtomicU32,
+    /// Participant that last took the producer's role: advice; the lock is the truth.
+    pub producer_id: AtomicU32,
+    /// Participant that last took the consumer's role.
+    pub consumer_id: AtomicU32,
+    /// Position of the first record ever: never changes after creation.
+    pub first_pos: AtomicU64,
 }
 
 /// [`SharedLine::closed`]: open.
@@ -278,6 +284,8 @@ pub const RING_OPEN: u32 = 0;
 pub const RING_CLOSING: u32 = 1;
 /// [`SharedLine::closed`]: closed, and a process-wide barrier has passed since.
 pub const RING_CLOSED: u32 = 2;
+/// [`SharedLine::closed`]: the segment was destroyed.
+pub const RING_DESTROYED: u32 = 3;
 
 /// A set of participants.
 #[derive(Debug)]

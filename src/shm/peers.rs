@@ -2,7 +2,7 @@
 //!
 //! The ring's algorithm makes no system calls; it asks its [`Peers`]. A mapped ring's peers are the
 //! participants of its segment (`participant.rs`); a ring on the heap has threads of one process,
-//! none of which dies alone ([`LocalPeers`]); loom and the tests bring their own.
+//! none of which dies alone; loom and the tests bring their own.
 
 use crate::sync::AtomicU32;
 
@@ -28,26 +28,32 @@ pub trait Peers: Send + Sync {
     /// Marks this ring as touched in this participant's row, before its first claim or lease.
     fn touch(&self);
 
-    /// Says whether publishers must issue a full fence, because some sleeper has no process-wide
-    /// barrier.
+    /// Says whether this process could not register for process-wide barriers, so that every
+    /// publisher of the ring must fence.
     fn fence_needed(&self) -> bool;
 
-    /// Makes every running thread of every participant execute a full fence; falls back to
-    /// [`Peers::fence_needed`] where the kernel refuses.
-    fn heavy_barrier(&self);
+    /// Makes every running thread of every participant execute a full fence, and says whether the
+    /// kernel did so. Where it refuses, publishers must fence (`SharedLine::fence_needed`).
+    fn heavy_barrier(&self) -> bool;
 
-    /// Fails when the handle was inherited by a fork, or the segment is destroyed.
-    ///
-    /// # Errors
-    /// [`Unusable`] says which.
-    fn check(&self) -> Result<(), Unusable>;
+    /// Says whether nobody holds the producer's role of this ring. `false` when in doubt.
+    fn producer_is_gone(&self) -> bool;
+
+    /// Sleeps until the doorbell of `me` differs from `seen`, or the timeout ends.
+    fn sleep(&self, seen: u32, timeout: core::time::Duration) -> Woken;
+
+    /// Wakes every thread that sleeps on the doorbell of `id`, which was changed before; says how
+    /// many there were.
+    fn wake(&self, id: u16) -> usize;
 }
 
-/// Why a mapped ring can no longer be used by this process.
+/// Why a sleep ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Unusable {
-    /// The handle was inherited from the parent process.
-    Forked,
-    /// The segment was destroyed.
-    Destroyed,
+pub enum Woken {
+    /// The doorbell was rung, before or during the sleep.
+    Rung,
+    /// The time is over.
+    TimedOut,
+    /// A signal was handled.
+    Interrupted,
 }

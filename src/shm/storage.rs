@@ -135,7 +135,10 @@ impl Geometry {
             return Err(("unit_bytes", format!("{unit} is not a multiple of 64 up to 16 MiB")));
         }
         if !self.data_bytes().is_multiple_of(PAGE_BYTES) {
-            return Err(("unit_bytes", format!("{} bytes of data do not fill pages", self.data_bytes())));
+            return Err((
+                "unit_bytes",
+                format!("{} bytes of data do not fill pages", self.data_bytes()),
+            ));
         }
         if self.maxsize > self.entries() {
             return Err((
@@ -147,7 +150,8 @@ impl Geometry {
     }
 }
 
-/// A ring's memory: pointers into a mapping or an allocation that [`RingMemory::owner`] keeps alive.
+/// A ring's memory: pointers into a mapping or an allocation, which every clone keeps alive.
+#[derive(Clone)]
 pub struct RingMemory {
     header: *const RingHeader,
     claims: *const AtomicU64,
@@ -228,6 +232,7 @@ impl RingMemory {
         header.consumers.peek.store(word, Relaxed);
         header.frontier.frontier.store(first_pos, Relaxed);
         header.hint.head_hint.store(first_pos, Relaxed);
+        header.shared.first_pos.store(first_pos, Relaxed);
     }
 
     /// The shape the memory was made for.
@@ -294,96 +299,18 @@ impl RingMemory {
         let _ = pos;
     }
 
-    /// Where the payload of a record at `pos` lies when it is `inline` or not.
+    /// Where the payload of a record at `pos` starts: in its entry, or in its units, of which as many
+    /// as a quarter of the data region follow contiguously.
     #[cfg(not(loom))]
     #[inline(always)]
     #[must_use]
-    pub fn payload_ptr(&self, pos: u64, inline: bool) -> *mut u8 {
+    pub(crate) fn payload_ptr(&self, pos: u64, inline: bool) -> *mut u8 {
         if inline {
             self.entry(pos).inline.get().cast()
         } else {
             let index = pos as usize & self.mask;
             self.data.wrapping_add(index * self.geometry.unit_bytes as usize)
         }
-    }
-
-    /// Copies `bytes` into the record that the caller has claimed at `pos`: into its entry when
-    /// `inline`, otherwise into its units.
-    ///
-    /// # Safety
-    /// The caller owns the claim at `pos`, of at least `geometry.units(bytes.len())` units, and
-    /// has not committed it. `inline` only if `bytes.len() <= geometry.inline_bytes()`.
-    #[inline(always)]
-    pub unsafe fn write_payload(&self, pos: u64, inline: bool, bytes: &[u8]) {
-        debug_assert!(!inline || bytes.len() <= self.geometry.inline_bytes());
-        #[cfg(not(loom))]
-        {
-            let target = self.payload_ptr(pos, inline);
-            // SAFETY: inline payloads fit the entry; others lie in `units` consecutive units, which
-            // are contiguous because the data region is mapped twice and n is at most a quarter of
-            // it. Exclusive, because the claim is the caller's; where a peer lies, bytes get mixed,
-            // within bounds.
-            unsafe { core::ptr::copy_nonoverlapping(bytes.as_ptr(), target, bytes.len()) };
-        }
-        #[cfg(loom)]
-        {
-            assert!(inline, "loom models use inline payloads");
-            self.entry(pos).inline.with_mut(|p| {
-                // SAFETY: as above; loom checks the exclusiveness.
-                unsafe { core::ptr::copy_nonoverlapping(bytes.as_ptr(), p.cast(), bytes.len()) }
-            });
-        }
-    }
-
-    /// Copies the payload of a record that the caller has leased at `pos` to `out`.
-    ///
-    /// # Safety
-    /// The caller holds a lease of the record at `pos`, and `len_bytes` was checked against the
-    /// units of its stamp, or against the entry when `inline`.
-    #[inline(always)]
-    pub unsafe fn read_payload(&self, pos: u64, inline: bool, len_bytes: usize, out: &mut Vec<u8>) {
-        #[cfg(not(loom))]
-        {
-            let source = self.payload_ptr(pos, inline);
-            // SAFETY: in bounds as in `write_payload`; nobody writes while the lease is held.
-            let bytes = unsafe { core::slice::from_raw_parts(source, len_bytes) };
-            out.extend_from_slice(bytes);
-        }
-        #[cfg(loom)]
-        {
-            assert!(inline, "loom models use inline payloads");
-            self.entry(pos).inline.with(|p| {
-                // SAFETY: as above; loom checks that nobody writes.
-                let bytes = unsafe { core::slice::from_raw_parts(p.cast::<u8>(), len_bytes) };
-                out.extend_from_slice(bytes);
-            });
-        }
-    }
-
-    /// Writes the time of the put into the claimed entry at `pos`.
-    ///
-    /// # Safety
-    /// The caller owns the claim at `pos`; the ring keeps timestamps.
-    #[cfg(not(loom))]
-    #[inline(always)]
-    pub unsafe fn write_timestamp(&self, pos: u64, monotonic_ns: u64) {
-        let base: *mut u8 = self.entry(pos).inline.get().cast();
-        let target = base.wrapping_add(INLINE_BYTES_TIMESTAMPED).cast::<u64>();
-        // SAFETY: the last 8 of the 48 inline bytes, 8-aligned since the entry is 64-aligned.
-        unsafe { target.write(monotonic_ns) };
-    }
-
-    /// Reads the time of the put of the leased record at `pos`.
-    ///
-    /// # Safety
-    /// The caller holds a lease at `pos`; the ring keeps timestamps.
-    #[cfg(not(loom))]
-    #[must_use]
-    pub unsafe fn read_timestamp(&self, pos: u64) -> u64 {
-        let base: *const u8 = self.entry(pos).inline.get().cast();
-        let source = base.wrapping_add(INLINE_BYTES_TIMESTAMPED).cast::<u64>();
-        // SAFETY: as in `write_timestamp`.
-        unsafe { source.read() }
     }
 }
 
@@ -477,7 +404,10 @@ fn new_header() -> RingHeader {
             skipped: AtomicU64::new(0),
             dead_lettered: AtomicU64::new(0),
             exhausted: AtomicU32::new(0),
-            reserved: AtomicU32::new(0),
+            fence_needed: AtomicU32::new(0),
+            producer_id: AtomicU32::new(0),
+            consumer_id: AtomicU32::new(0),
+            first_pos: AtomicU64::new(0),
         },
         get_waiters: waiters(),
         put_waiters: waiters(),

@@ -1,3 +1,388 @@
-//! The ring's algorithm, over storage: no system call, no mapping.
+//! The ring's algorithm, over storage: no system call, no mapping, no waiting.
+//!
+//! | file | what |
+//! |---|---|
+//! | `stamp.rs` | bit packing of stamps, claims and marks |
+//! | `producer_single.rs` | one producer: write, stamp, store `tail` |
+//! | `producer_multi.rs` | many producers: claim, write, stamp |
+//! | `consumer_single.rs` | one consumer: `peek`, expose, acknowledge |
+//! | `consumer_multi.rs` | many consumers: take by CAS, release, give back, adopt |
+//! | `frontier.rs` | reclaiming, helping, skipping what the dead left |
+//! | `close.rs` | the seal |
+//! | `stats.rs` | the counters |
+//! | `payload.rs` | the bytes of an owned record |
+//!
+//! Any producer side goes with any consumer side. What both sides agree on: the entry's *stamp* says
+//! who may touch the record; `tail` bounds what is claimed, the *reclaim limit* (`head` of a single
+//! consumer, `frontier` of many) what may be overwritten. `docs/protocol.md` has the states, the
+//! sync points by name, and what a survivor sees after a death between any two lines.
 
+mod close;
+mod consumer_multi;
+mod consumer_single;
+mod frontier;
+mod payload;
+mod producer_multi;
+mod producer_single;
+mod stats;
 pub mod stamp;
+
+pub use consumer_single::SingleConsumer;
+pub use producer_multi::ProducerCache;
+pub use producer_single::SingleProducer;
+pub use stats::RingStats;
+
+use crate::shm::layout::{
+    FLAG_IN_DATA, FLAG_KIND, FLAG_REDELIVERIES, REDELIVERIES_SHIFT, RING_DESTROYED, RING_OPEN,
+};
+use crate::shm::storage::{Geometry, RingMemory, Side};
+use crate::sync::Ordering::{Acquire, Relaxed, Release};
+use stamp::{Bits, Mark, Stamp, State};
+
+/// Retries after which an operation gives up with `Corrupt`: every retry means that somebody else
+/// made progress, so honest peers never come near it, and a hostile one cannot make us spin for
+/// ever.
+const RETRY_LIMIT: u32 = 10_000_000;
+
+/// A ring: its memory, and the algorithm. Stateless: what a side remembers lives in
+/// [`SingleProducer`], [`SingleConsumer`] and [`ProducerCache`].
+#[derive(Debug)]
+pub struct Ring {
+    memory: RingMemory,
+    bits: Bits,
+}
+
+/// Room for one record or a run, owned by the caller until committed or abandoned.
+#[derive(Debug, PartialEq, Eq)]
+#[must_use]
+pub struct Claim {
+    /// Position of the first entry.
+    pub pos: u64,
+    /// Units of the record, or records of the run.
+    pub n: u64,
+}
+
+/// A record owned by the caller until released or given back. The numbers are checked.
+#[derive(Debug, PartialEq, Eq)]
+#[must_use]
+pub struct Taken {
+    /// Position of its entry.
+    pub pos: u64,
+    /// Its units.
+    pub n: u64,
+    /// Payload length in bytes, within the record's bounds.
+    pub len: usize,
+    /// The payload lies in the entry itself.
+    pub inline: bool,
+    /// Record kind, as the producer gave it.
+    pub kind: u8,
+    /// Redeliveries begun, this one included.
+    pub redeliveries: u32,
+}
+
+/// Why room was not claimed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Refused {
+    /// No room, or `maxsize` packets wait.
+    Full,
+    /// Closed.
+    Closed,
+    /// Destroyed.
+    Destroyed,
+    /// The positions are used up.
+    Exhausted,
+    /// The ring holds values that no ringway writes.
+    Corrupt(&'static str, u64),
+}
+
+/// Why no record was taken.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Missing {
+    /// Nothing is committed, and nothing is being written.
+    Empty,
+    /// The record at this position is claimed by `owner`, and not committed yet.
+    Pending {
+        /// Position of the record.
+        pos: u64,
+        /// The participant that claimed it; 0 for a single producer.
+        owner: u16,
+    },
+    /// Closed: nothing follows. Others may still hold records.
+    Sealed,
+    /// Destroyed.
+    Destroyed,
+    /// A single producer may be in the middle of a put that began before the close; or the closer
+    /// died before its barrier. `close.rs` says what to do.
+    Closing,
+    /// The ring, or this record (which is then released), holds values that no ringway writes.
+    Corrupt(&'static str, u64),
+}
+
+impl Ring {
+    /// Makes a ring of its memory.
+    #[must_use]
+    pub fn new(memory: RingMemory) -> Self {
+        let bits = memory.geometry().bits();
+        Self { memory, bits }
+    }
+
+    /// The memory.
+    #[must_use]
+    pub fn memory(&self) -> &RingMemory {
+        &self.memory
+    }
+
+    /// The shape.
+    #[inline(always)]
+    #[must_use]
+    pub fn geometry(&self) -> &Geometry {
+        self.memory.geometry()
+    }
+
+    #[inline(always)]
+    fn load_stamp(&self, pos: u64) -> (u64, Stamp) {
+        // SYNC committed, released (pairs with the stores of READY, and of RELEASED and SKIPPED):
+        // the payload behind READY is visible to the taker; all reads before RELEASED are over.
+        let word = self.memory.entry(pos).stamp.load(Acquire);
+        (word, self.bits.unpack(word))
+    }
+
+    #[inline(always)]
+    fn load_claim(&self, pos: u64) -> (u64, Stamp) {
+        // SYNC claimed (pairs with the CAS that claims): who sees the claim sees what led to it.
+        let word = self.memory.claim(pos).load(Acquire);
+        (word, self.bits.unpack(word))
+    }
+
+    #[inline(always)]
+    fn load_tail(&self) -> (u64, Mark) {
+        // SYNC tail (pairs with its CAS and store): claims below the tail are visible.
+        let word = self.memory.header().producers.tail.load(Acquire);
+        (word, self.bits.unpack_mark(word))
+    }
+
+    #[inline(always)]
+    fn load_head(&self) -> (u64, Mark) {
+        // SYNC head (pairs with its CAS and store): a producer that sees the head of a single
+        // consumer sees its reads finished.
+        let word = self.memory.header().consumers.head.load(Acquire);
+        (word, self.bits.unpack_mark(word))
+    }
+
+    #[inline(always)]
+    fn load_peek(&self) -> Mark {
+        // SYNC peek (pairs with its store).
+        let word = self.memory.header().consumers.peek.load(Acquire);
+        self.bits.unpack_mark(word)
+    }
+
+    /// The next record that no consumer has been given: `head` of many consumers, `peek` of one.
+    #[inline(always)]
+    fn exposed(&self) -> Mark {
+        match self.geometry().consumers {
+            Side::Multi => self.load_head().1,
+            Side::Single => self.load_peek(),
+        }
+    }
+
+    /// Everything below may be overwritten.
+    #[inline(always)]
+    fn reclaim_limit(&self) -> u64 {
+        match self.geometry().consumers {
+            // SYNC frontier (pairs with its CAS): all readers below are done. This is the edge that
+            // keeps a producer from overwriting what a consumer still reads.
+            Side::Multi => self.memory.header().frontier.frontier.load(Acquire),
+            Side::Single => self.load_head().1.pos,
+        }
+    }
+
+    /// Says whether something was stamped at the head since: what a consumer that spins looks at, so
+    /// that it touches the one line the producer is about to write, and no other.
+    #[inline(always)]
+    #[must_use]
+    pub fn stamped_at_head(&self) -> bool {
+        let head = self.load_head().1.pos;
+        self.load_stamp(head).1.lap >= self.bits.lap(head)
+    }
+
+    /// Closed or destroyed, as far as this CPU has heard.
+    #[inline(always)]
+    fn closed_word(&self) -> u32 {
+        // RELAXED: a put that begins after `close` returned must see it, and does, since whatever
+        // told the caller that it returned orders the two. Exactness at the seal: `close.rs`.
+        self.memory.header().shared.closed.load(Relaxed)
+    }
+
+    fn refusal_of_closed(word: u32) -> Refused {
+        if word == RING_DESTROYED { Refused::Destroyed } else { Refused::Closed }
+    }
+
+    /// Says whether the ring was closed or destroyed.
+    #[must_use]
+    pub fn is_closed(&self) -> bool {
+        self.closed_word() != RING_OPEN
+    }
+
+    /// Says whether the ring was destroyed.
+    #[inline(always)]
+    #[must_use]
+    pub fn is_destroyed(&self) -> bool {
+        self.closed_word() == RING_DESTROYED
+    }
+
+    /// Packets of a record that was passed over: a dead run counts as many as it claimed.
+    fn packets_of_skipped(&self, pos: u64, n: u64) -> u64 {
+        if self.geometry().producers == Side::Single {
+            return 1;
+        }
+        let (_, claim) = self.load_claim(pos);
+        if claim.lap == self.bits.lap(pos) && claim.state == State::Run { n } else { 1 }
+    }
+
+    /// Writes the record's description; the stamp must follow.
+    #[inline(always)]
+    fn describe(&self, pos: u64, kind: u8, len: usize, inline: bool) {
+        let entry = self.memory.entry(pos);
+        let flags = u32::from(kind) | if inline { 0 } else { FLAG_IN_DATA };
+        // RELAXED: published by the stamp's Release (SYNC committed).
+        entry.len.store(len as u32, Relaxed);
+        // RELAXED: as above.
+        entry.flags.store(flags, Relaxed);
+    }
+
+    /// Stamps a described record READY: from here on it survives its writer.
+    #[inline(always)]
+    fn stamp_ready(&self, pos: u64, n: u64, owner: u16) {
+        let word = self.bits.pack(State::Ready, pos, n, owner);
+        let order = if crate::sync::mutant("ready_relaxed") { Relaxed } else { Release };
+        // SYNC committed (pairs with `load_stamp`): payload and description are visible before the
+        // stamp says READY. A plain store: only the owner of the claim writes the stamp while it
+        // lives, and its life is a kernel lock, not a guess.
+        self.memory.entry(pos).stamp.store(word, order);
+    }
+
+    /// Reads and checks the description of a record whose stamp the caller holds.
+    #[inline(always)]
+    fn describe_taken(&self, pos: u64, n: u64) -> Result<Taken, Missing> {
+        let entry = self.memory.entry(pos);
+        // RELAXED: ordered by the stamp's Acquire (SYNC committed). Read once, then checked.
+        let len = entry.len.load(Relaxed) as usize;
+        // RELAXED: as above.
+        let flags = entry.flags.load(Relaxed);
+        let inline = flags & FLAG_IN_DATA == 0;
+        let geometry = self.geometry();
+        let max = if inline {
+            geometry.inline_bytes()
+        } else {
+            n as usize * geometry.unit_bytes as usize
+        };
+        if len > max {
+            return Err(Missing::Corrupt("a length beyond its record", pos));
+        }
+        Ok(Taken {
+            pos,
+            n,
+            len,
+            inline,
+            kind: (flags & FLAG_KIND) as u8,
+            redeliveries: (flags & FLAG_REDELIVERIES) >> REDELIVERIES_SHIFT,
+        })
+    }
+
+    /// Raises the count of redeliveries of a record the caller holds, before it is exposed again.
+    fn raise_redeliveries(&self, pos: u64) {
+        let entry = self.memory.entry(pos);
+        // RELAXED: only the holder of the record writes this, and the next holder learns of it
+        // through the stamp (SYNC given-back) or the dead holder's lock.
+        let flags = entry.flags.load(Relaxed);
+        if flags & FLAG_REDELIVERIES != FLAG_REDELIVERIES {
+            // RELAXED: as above.
+            entry.flags.store(flags + (1 << REDELIVERIES_SHIFT), Relaxed);
+        }
+        // RELAXED: a statistic.
+        self.memory.header().consumers.redelivered.fetch_add(1, Relaxed);
+    }
+
+    /// Packets waiting: claimed or committed, and given to no consumer yet. Exact when nothing is in
+    /// progress, otherwise off by at most the operations in progress.
+    #[must_use]
+    pub fn waiting(&self) -> u64 {
+        // The exposed mark first: it can only grow, so the difference never goes negative.
+        let from = self.exposed();
+        self.bits.waiting(from, self.load_tail().1)
+    }
+
+    /// Units in use: claimed, waiting, leased, or not reclaimed yet. Same exactness.
+    #[must_use]
+    pub fn used_units(&self) -> u64 {
+        let mut limit = self.reclaim_limit();
+        let tail = self.load_tail().1.pos;
+        if self.geometry().consumers == Side::Multi {
+            // Two releases at once may each leave the frontier to the other: look past that.
+            for _ in 0..self.bits.entries() {
+                let (_, stamp) = self.load_stamp(limit);
+                let passed = matches!(stamp.state, State::Released | State::Skipped);
+                if stamp.lap != self.bits.lap(limit) || !passed || limit >= tail {
+                    break;
+                }
+                limit += stamp.n;
+            }
+        }
+        tail.saturating_sub(limit).min(self.bits.entries())
+    }
+
+    /// 0.0–1.0: the larger of packets/maxsize and units/capacity.
+    #[must_use]
+    pub fn occupancy(&self) -> f64 {
+        let space = self.used_units() as f64 / self.bits.entries() as f64;
+        match self.geometry().maxsize {
+            0 => space,
+            maxsize => space.max(self.waiting() as f64 / maxsize as f64).min(1.0),
+        }
+    }
+
+    /// Says whether a packet of 0 bytes would be refused for want of room.
+    #[must_use]
+    pub fn is_full(&self) -> bool {
+        let maxsize = self.geometry().maxsize;
+        self.used_units() >= self.bits.entries() || (maxsize != 0 && self.waiting() >= maxsize)
+    }
+
+    /// Records leased and not acknowledged, by anyone but `except` (0 for nobody). Walks the entries
+    /// between the reclaim limit and the head.
+    #[must_use]
+    pub fn leased(&self, except: u16) -> u64 {
+        let mut pos = self.reclaim_limit();
+        let end = match self.geometry().consumers {
+            Side::Multi => self.load_head().1.pos,
+            Side::Single => self.load_peek().pos,
+        };
+        let mut leased = 0;
+        // A ring has at most `entries` records, whatever the words say.
+        for _ in 0..self.bits.entries() {
+            if pos >= end {
+                break;
+            }
+            let (_, stamp) = self.load_stamp(pos);
+            if stamp.lap != self.bits.lap(pos) {
+                break;
+            }
+            leased += match (stamp.state, self.geometry().consumers) {
+                (State::Reading, Side::Multi) => u64::from(stamp.owner != except || except == 0),
+                (State::Ready, Side::Single) => u64::from(except == 0),
+                _ => 0,
+            };
+            pos += stamp.n;
+        }
+        // A taker that has stamped its record but not moved the head yet.
+        if self.geometry().consumers == Side::Multi && pos == end {
+            let (_, stamp) = self.load_stamp(pos);
+            let taken = stamp.state == State::Reading && stamp.lap == self.bits.lap(pos);
+            leased += u64::from(taken && (stamp.owner != except || except == 0));
+        }
+        leased
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,50 @@
+//! What survivors do: nothing here runs while everybody lives.
+//!
+//! Deaths show in two places. A dead *writer* leaves a claim without a stamp at the head: consumers
+//! that wait there, and producers that find the ring full, stamp it SKIPPED. A dead *reader* leaves
+//! READING stamps between frontier and head: consumers adopt them, producers at a full ring give
+//! them back in its name. Both work under the dead participant's own lock, so that no successor of
+//! its id can be at work meanwhile; a successor scrubs before it publishes itself.
+
+use crate::shm::peers::Peers;
+use crate::shm::ring::Ring;
+use crate::shm::wait;
+
+/// Skips the claim at the head if its writer is dead. Says whether it did.
+#[cold]
+pub fn skip_dead_writer(ring: &Ring, peers: &dyn Peers) -> bool {
+    let Some((pos, owner)) = ring.pending_claim() else { return false };
+    if owner == peers.me() || !peers.is_dead(owner) {
+        return false;
+    }
+    let mut skipped = false;
+    peers.with_dead(owner, &mut || skipped = ring.skip_claim_of_dead(pos, owner));
+    skipped
+}
+
+/// Does what can be done for room: helps, skips what dead writers left at the head, and gives back
+/// what dead readers hold. Says whether anything changed.
+#[cold]
+pub fn make_room(ring: &Ring, peers: &dyn Peers) -> bool {
+    let mut changed = ring.help_room();
+    while skip_dead_writer(ring, peers) {
+        changed = true;
+        ring.help_room();
+    }
+    if ring.geometry().consumers == crate::shm::storage::Side::Multi {
+        let returned = ring.return_what_the_dead_hold(peers);
+        if returned {
+            // Whoever can take it should: we are no consumer.
+            wait::wake_one(ring.memory().header(), wait::For::Records, peers);
+        }
+        changed |= returned;
+    }
+    changed
+}
+
+/// Undoes, in the name of the dead participant `id`, everything it was at in this ring. The caller
+/// holds the lock of `id` and has not published itself under that id yet.
+pub fn scrub_ring(ring: &Ring, id: u16) {
+    wait::forget(ring.memory().header(), id);
+    ring.scrub(id);
+}

@@ -1,0 +1,244 @@
+//! One consumer: no CAS. `peek`, expose, acknowledge.
+//!
+//! The consumer owns `head` (the oldest record not acknowledged) and `peek` (the next to expose),
+//! holds the role's lock, and does not write the entries on the fast path. Wait-free.
+//!
+//! | the consumer dies… | and its successor sees |
+//! |---|---|
+//! | before `peek` is stored | a record never exposed: delivers it as new |
+//! | between `peek` and the acknowledgement | a record below `peek`: delivers it again, flagged |
+//! | after an acknowledgement out of order | RELEASED: passes over it |
+//! | between that and the head | the same, or a head further on |
+
+use super::stamp::{Mark, State};
+use super::{Missing, RETRY_LIMIT, Ring, Taken};
+use crate::sync::Ordering::{Relaxed, Release};
+
+/// What the holder of the consumer's role remembers. Not shared.
+#[derive(Debug)]
+pub struct SingleConsumer {
+    head: Mark,
+    /// The next record to look at; behind `peek` while a successor replays.
+    cursor: Mark,
+    /// The shared word.
+    peek: Mark,
+    /// Records below were exposed by a predecessor.
+    redeliver_below: u64,
+    /// Records given back by this process: positions, oldest first.
+    returned: std::collections::VecDeque<u64>,
+    /// Last head published to the producer.
+    hint: u64,
+    extra_units: u64,
+    bytes: u64,
+}
+
+impl SingleConsumer {
+    /// Records exposed and not acknowledged, those given back included, need the entries between.
+    #[must_use]
+    pub fn holds_something(&self) -> bool {
+        self.head.pos != self.cursor.pos
+    }
+}
+
+impl Ring {
+    /// Takes over the consumer's side; the caller holds the role's lock.
+    ///
+    /// # Errors
+    /// [`Missing::Corrupt`] where the words make no sense.
+    pub fn start_consumer(&self) -> Result<SingleConsumer, Missing> {
+        let head = self.load_head().1;
+        let peek = self.load_peek();
+        // A predecessor that passed over skipped records, and died between the two words, may have
+        // left `peek` behind.
+        let peek = if peek.pos < head.pos { head } else { peek };
+        if peek.pos - head.pos > self.bits.entries() {
+            return Err(Missing::Corrupt("a peek out of reach", peek.pos));
+        }
+        let line = &self.memory().header().consumers;
+        Ok(SingleConsumer {
+            head,
+            cursor: head,
+            peek,
+            redeliver_below: peek.pos,
+            returned: std::collections::VecDeque::new(),
+            hint: 0,
+            extra_units: line.extra_units.load(Relaxed), // RELAXED: a statistic.
+            bytes: line.bytes.load(Relaxed),             // RELAXED: a statistic.
+        })
+    }
+
+    /// Says whether there is something to look at for [`Ring::take_single`]: what a consumer that
+    /// spins asks.
+    #[inline(always)]
+    #[must_use]
+    pub fn stamped_at_cursor(&self, mine: &SingleConsumer) -> bool {
+        let pos = mine.cursor.pos;
+        self.load_stamp(pos).1.lap >= self.bits.lap(pos) || !mine.returned.is_empty()
+    }
+
+    /// Exposes the next record: what was given back first, then what a predecessor left, then new.
+    ///
+    /// # Errors
+    /// See [`Missing`].
+    #[inline(always)]
+    pub fn take_single(&self, mine: &mut SingleConsumer) -> Result<Taken, Missing> {
+        if !mine.returned.is_empty() {
+            if let Some(taken) = self.take_returned(mine) {
+                return Ok(taken);
+            }
+        }
+        for _ in 0..RETRY_LIMIT {
+            let pos = mine.cursor.pos;
+            let (_, stamp) = self.load_stamp(pos);
+            let lap = self.bits.lap(pos);
+            if stamp.lap != lap {
+                if stamp.lap > lap {
+                    return Err(Missing::Corrupt("a stamp ahead of the consumer", pos));
+                }
+                match self.why_nothing(pos) {
+                    Some(why) => return Err(why),
+                    None => continue,
+                }
+            }
+            match stamp.state {
+                State::Ready => return self.expose(mine, stamp.n),
+                State::Released => self.pass_over(mine, stamp.n, 1),
+                State::Skipped => {
+                    let packets = self.packets_of_skipped(pos, stamp.n);
+                    mine.extra_units += stamp.n;
+                    self.pass_over(mine, stamp.n, packets);
+                }
+                _ => return Err(Missing::Corrupt("a stamp in no state", pos)),
+            }
+        }
+        Err(Missing::Corrupt("no progress while taking", mine.cursor.pos))
+    }
+
+    #[inline(always)]
+    fn expose(&self, mine: &mut SingleConsumer, n: u64) -> Result<Taken, Missing> {
+        let pos = mine.cursor.pos;
+        let late = crate::sync::mutant("peek_after_exposure");
+        mine.cursor = mine.cursor.plus(n, 1);
+        let fresh = pos >= mine.redeliver_below;
+        if fresh && !late {
+            self.store_peek(mine);
+        }
+        crate::sync::crash_point("take_single.after_peek");
+        if !fresh {
+            self.raise_redeliveries(pos);
+        } else if n != 1 {
+            mine.extra_units += n - 1;
+            // RELAXED: a statistic; we alone write it.
+            self.memory().header().consumers.extra_units.store(mine.extra_units, Relaxed);
+        }
+        let taken = self.describe_taken(pos, n);
+        match &taken {
+            Ok(taken) if fresh => mine.bytes += taken.len as u64,
+            Ok(_) => {}
+            Err(_) => self.ack_single(mine, pos, n),
+        }
+        taken
+    }
+
+    /// SYNC peek: stored before the record is exposed, so that a successor knows what was.
+    #[inline(always)]
+    fn store_peek(&self, mine: &mut SingleConsumer) {
+        mine.peek = mine.cursor;
+        let word = self.bits.pack_mark(mine.peek);
+        self.memory().header().consumers.peek.store(word, Release);
+    }
+
+    /// Passes over a record that needs no acknowledgement.
+    fn pass_over(&self, mine: &mut SingleConsumer, n: u64, packets: u64) {
+        let oldest = mine.head.pos == mine.cursor.pos;
+        mine.cursor = mine.cursor.plus(n, packets);
+        if mine.cursor.pos > mine.peek.pos {
+            self.store_peek(mine);
+        }
+        if oldest {
+            mine.head = mine.cursor;
+            self.store_head(mine);
+        }
+    }
+
+    #[cold]
+    fn take_returned(&self, mine: &mut SingleConsumer) -> Option<Taken> {
+        while let Some(pos) = mine.returned.pop_front() {
+            let (_, stamp) = self.load_stamp(pos);
+            if stamp.lap != self.bits.lap(pos) || stamp.state != State::Ready {
+                continue;
+            }
+            self.raise_redeliveries(pos);
+            if let Ok(taken) = self.describe_taken(pos, stamp.n) {
+                return Some(taken);
+            }
+            self.ack_single(mine, pos, stamp.n);
+        }
+        None
+    }
+
+    /// Acknowledges a record: it is never delivered again. The caller then wakes a producer that
+    /// waits for room.
+    #[inline(always)]
+    pub fn ack_single(&self, mine: &mut SingleConsumer, pos: u64, n: u64) {
+        if pos != mine.head.pos {
+            let word = self.bits.pack(State::Released, pos, n, 0);
+            // SYNC released: never only in a lazy word, or acknowledged packets come back.
+            self.memory().entry(pos).stamp.store(word, Release);
+            return;
+        }
+        mine.head = mine.head.plus(n, 1);
+        if mine.head.pos != mine.cursor.pos {
+            self.roll_head(mine);
+        }
+        crate::sync::crash_point("ack_single.before_head");
+        self.store_head(mine);
+    }
+
+    /// Moves the head over what was acknowledged out of order.
+    fn roll_head(&self, mine: &mut SingleConsumer) {
+        while mine.head.pos < mine.cursor.pos {
+            let (_, stamp) = self.load_stamp(mine.head.pos);
+            if stamp.lap != self.bits.lap(mine.head.pos) {
+                return;
+            }
+            let packets = match stamp.state {
+                State::Released => 1,
+                State::Skipped => self.packets_of_skipped(mine.head.pos, stamp.n),
+                _ => return,
+            };
+            mine.head = mine.head.plus(stamp.n, packets);
+        }
+    }
+
+    #[inline(always)]
+    fn store_head(&self, mine: &mut SingleConsumer) {
+        let header = self.memory().header();
+        let order = if crate::sync::mutant("head_relaxed") { Relaxed } else { Release };
+        // SYNC head (pairs with `reclaim_limit`): our reads below are over.
+        header.consumers.head.store(self.bits.pack_mark(mine.head), order);
+        if mine.head.pos - mine.hint >= self.bits.entries() / 8 {
+            self.publish_hint(mine);
+            header.consumers.bytes.store(mine.bytes, Relaxed); // RELAXED: a statistic.
+        }
+    }
+
+    /// Publishes the head to the producer's polling word, and the lazy statistics: when some of the
+    /// ring was acknowledged, and before the consumer sleeps or leaves.
+    #[inline]
+    pub fn publish_hint(&self, mine: &mut SingleConsumer) {
+        mine.hint = mine.head.pos;
+        let header = self.memory().header();
+        // SYNC hint (pairs with `refresh_limit`): our reads below are over.
+        header.hint.head_hint.store(mine.hint, Release);
+        header.consumers.bytes.store(mine.bytes, Relaxed); // RELAXED: a statistic.
+        header.consumers.extra_units.store(mine.extra_units, Relaxed); // RELAXED: as above.
+    }
+
+    /// Gives a record back to this very consumer: it is the next one delivered, flagged. A successor
+    /// would deliver it too, since it lies below `peek`.
+    pub fn give_back_single(&self, mine: &mut SingleConsumer, pos: u64) {
+        let at = mine.returned.partition_point(|&other| other < pos);
+        mine.returned.insert(at, pos);
+    }
+}

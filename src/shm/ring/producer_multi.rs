@@ -1,0 +1,232 @@
+//! Many producers: claim, write, stamp.
+//!
+//! The linearization point of a put is the CAS on `claims[tail]`: it names owner and length at once,
+//! so that a survivor can always finish or skip what a dead producer began. `tail` follows, moved by
+//! whoever comes first.
+//!
+//! | a producer dies… | and a survivor sees |
+//! |---|---|
+//! | before the CAS on the claim | nothing |
+//! | between claim and tail | `claims[tail]` of this lap: helps the tail forward |
+//! | between claim and stamp | a claim of a dead owner without a stamp: stamps it SKIPPED |
+//! | inside a run | the run's first entry is stamped last: all of it is skipped |
+//! | after the stamp | a committed record |
+
+use super::stamp::{Mark, State};
+use super::{Claim, RETRY_LIMIT, Refused, Ring};
+use crate::shm::layout::RING_OPEN;
+use crate::sync::AtomicU64;
+use crate::sync::Ordering::{AcqRel, Acquire, Relaxed, Release};
+
+/// What a process remembers of the consumers' side, so that it need not look at their line on every
+/// put. Belongs to one handle, or is shared by the threads of one process: the loads and stores of
+/// it carry the edge that protects readers from being overwritten (SYNC frontier).
+#[derive(Debug, Default)]
+pub struct ProducerCache {
+    limit: crossbeam_utils::CachePadded<AtomicU64>,
+    exposed: AtomicU64,
+    /// Sample the high-water mark when a claim ends beyond.
+    sample_at: AtomicU64,
+}
+
+impl Ring {
+    /// Claims `n` units for one record.
+    ///
+    /// # Errors
+    /// See [`Refused`]. `Full` is never spurious with respect to the words; the caller recovers
+    /// what the dead hold and helps (`help_room`) before it believes it.
+    #[inline]
+    pub fn claim(&self, cache: &ProducerCache, n: u64, me: u16) -> Result<Claim, Refused> {
+        self.claim_as(cache, State::Claimed, n, 1, me)
+    }
+
+    /// Claims `n` entries for a run of records that fit one unit each.
+    ///
+    /// # Errors
+    /// See [`Ring::claim`].
+    #[inline]
+    pub fn claim_run(&self, cache: &ProducerCache, n: u64, me: u16) -> Result<Claim, Refused> {
+        self.claim_as(cache, State::Run, n, n, me)
+    }
+
+    #[inline]
+    fn claim_as(
+        &self,
+        cache: &ProducerCache,
+        state: State,
+        n: u64,
+        packets: u64,
+        me: u16,
+    ) -> Result<Claim, Refused> {
+        let closed = self.closed_word();
+        if closed != RING_OPEN {
+            return Err(Self::refusal_of_closed(closed));
+        }
+        for _ in 0..RETRY_LIMIT {
+            let (tail_word, tail) = self.load_tail();
+            let (claim_word, claim) = self.load_claim(tail.pos);
+            let lap = self.bits.lap(tail.pos);
+            if claim.lap == lap {
+                if claim.state == State::Closed {
+                    if crate::sync::mutant("help_past_seal") {
+                        self.move_tail(tail_word, tail.plus(claim.n, 1));
+                        continue;
+                    }
+                    return Err(Refused::Closed);
+                }
+                // Somebody claimed this place and has not moved the tail yet: help.
+                let packets = if claim.state == State::Run { claim.n } else { 1 };
+                self.move_tail(tail_word, tail.plus(claim.n, packets));
+                continue;
+            }
+            if claim.lap > lap {
+                // The tail we loaded is old. If it is not, no ringway wrote this.
+                if self.load_tail().0 == tail_word && self.load_claim(tail.pos).1.lap > lap {
+                    return Err(Refused::Corrupt("a claim ahead of the tail", tail.pos));
+                }
+                continue;
+            }
+            if tail.pos + n > self.bits.last_pos() {
+                self.memory().header().shared.exhausted.store(1, Relaxed); // RELAXED: a statistic.
+                return Err(Refused::Exhausted);
+            }
+            self.check_room(cache, tail, n, packets)?;
+            let mine = self.bits.pack(state, tail.pos, n, me);
+            let slot = self.memory().claim(tail.pos);
+            // SYNC claimed (pairs with `load_claim`). From an older lap only: the place is ours.
+            if slot.compare_exchange(claim_word, mine, AcqRel, Relaxed).is_ok() {
+                crate::sync::crash_point("claim.between_claim_and_tail");
+                self.move_tail(tail_word, tail.plus(n, packets));
+                crate::sync::crash_point("claim.after_tail");
+                return Ok(Claim { pos: tail.pos, n });
+            }
+        }
+        Err(Refused::Corrupt("no progress while claiming", self.load_tail().1.pos))
+    }
+
+    /// Checks space and `maxsize` against the very tail that is about to be claimed.
+    #[inline(always)]
+    fn check_room(
+        &self,
+        cache: &ProducerCache,
+        tail: Mark,
+        n: u64,
+        packets: u64,
+    ) -> Result<(), Refused> {
+        let end = tail.pos + n;
+        // SYNC frontier: another thread of this process may have refreshed the cache.
+        if end.saturating_sub(cache.limit.load(Acquire)) > self.bits.entries() {
+            let limit = self.reclaim_limit();
+            cache.limit.store(limit, Release); // SYNC frontier, passed on to our other threads.
+            if end.saturating_sub(limit) > self.bits.entries() {
+                return Err(Refused::Full);
+            }
+        }
+        let maxsize = self.geometry().maxsize;
+        if maxsize != 0 {
+            // RELAXED: an old value makes us look again, never claim too much: it only grows.
+            let known = self.bits.unpack_mark(cache.exposed.load(Relaxed));
+            if self.over_maxsize(known, tail, packets) {
+                let exposed = self.exposed();
+                // RELAXED: as above.
+                cache.exposed.store(self.bits.pack_mark(exposed), Relaxed);
+                if self.over_maxsize(exposed, tail, packets) {
+                    return Err(Refused::Full);
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Says whether `packets` more would be too many; also when `exposed` is too old to count with.
+    #[inline(always)]
+    pub(super) fn over_maxsize(&self, exposed: Mark, tail: Mark, packets: u64) -> bool {
+        tail.pos.saturating_sub(exposed.pos) > self.bits.entries()
+            || self.bits.waiting(exposed, tail) + packets > self.geometry().maxsize
+    }
+
+    /// Moves the tail over a claim, unless somebody already did.
+    #[inline(always)]
+    pub(super) fn move_tail(&self, from: u64, to: Mark) {
+        let to = self.bits.pack_mark(to);
+        // SYNC tail (pairs with `load_tail`). Failure means that somebody helped.
+        let _ = self.memory().header().producers.tail.compare_exchange(from, to, AcqRel, Relaxed);
+    }
+
+    /// Commits a claimed record whose payload is written.
+    #[inline]
+    pub fn commit(&self, claim: &Claim, kind: u8, len: usize, inline: bool, me: u16) {
+        self.describe(claim.pos, kind, len, inline);
+        crate::sync::crash_point("commit.before_stamp");
+        self.stamp_ready(claim.pos, claim.n, me);
+        crate::sync::crash_point("commit.after_stamp");
+        self.count_put(claim.n - 1, len as u64);
+    }
+
+    /// Samples the high-water mark, now and then: at least whenever 8 more packets than the mark can
+    /// be waiting.
+    #[inline(always)]
+    pub fn sample_high_water_shared(&self, cache: &ProducerCache, claim: &Claim) {
+        // RELAXED: a statistic.
+        if claim.pos + claim.n > cache.sample_at.load(Relaxed) {
+            self.sample_high_water_now(cache);
+        }
+    }
+
+    #[cold]
+    fn sample_high_water_now(&self, cache: &ProducerCache) {
+        let line = &self.memory().header().producers;
+        let waiting = self.waiting();
+        // RELAXED: a statistic.
+        let high = line.high_water.fetch_max(waiting, Relaxed).max(waiting);
+        let next = self.load_tail().1.pos + (high - waiting) + 8;
+        // RELAXED: as above.
+        cache.sample_at.store(next, Relaxed);
+    }
+
+    /// Describes record `i` of a claimed run whose payload is written. The run is published by
+    /// [`Ring::commit_run`].
+    #[inline]
+    pub fn describe_in_run(&self, claim: &Claim, i: u64, kind: u8, len: usize, inline: bool) {
+        self.describe(claim.pos + i, kind, len, inline);
+    }
+
+    /// Publishes a run, last entry first: no consumer gets past the first before all are there, and
+    /// a run whose producer dies on the way is skipped as a whole.
+    #[inline]
+    pub fn commit_run(&self, claim: &Claim, bytes: u64, me: u16) {
+        if crate::sync::mutant("run_first_to_last") {
+            for i in 0..claim.n {
+                self.stamp_ready(claim.pos + i, 1, me);
+            }
+        } else {
+            for i in (0..claim.n).rev() {
+                self.stamp_ready(claim.pos + i, 1, me);
+                crate::sync::crash_point("run.between_stamps");
+            }
+        }
+        self.count_put(0, bytes);
+    }
+
+    /// Gives up a claim: consumers pass over it.
+    pub fn abandon(&self, claim: &Claim, me: u16) {
+        let word = self.bits.pack(State::Skipped, claim.pos, claim.n, me);
+        // SYNC released (pairs with `load_stamp`): our writes to the units are over.
+        self.memory().entry(claim.pos).stamp.store(word, Release);
+        let packets = self.packets_of_skipped(claim.pos, claim.n);
+        // RELAXED: statistics.
+        self.memory().header().shared.skipped.fetch_add(packets, Relaxed);
+        self.count_put(claim.n.saturating_sub(packets), 0);
+    }
+
+    #[inline(always)]
+    fn count_put(&self, extra_units: u64, bytes: u64) {
+        let line = &self.memory().header().producers;
+        // RELAXED: statistics, after the record is visible: they delay nobody.
+        line.bytes.fetch_add(bytes, Relaxed);
+        if extra_units != 0 {
+            // RELAXED: as above.
+            line.extra_units.fetch_add(extra_units, Relaxed);
+        }
+    }
+}

@@ -1,0 +1,203 @@
+//! One producer: no claim, no CAS. Write, stamp READY, store `tail`.
+//!
+//! The producer owns `tail` and `intent`, holds the role's lock, and remembers what it last saw of
+//! the consumers. Wait-free.
+//!
+//! | the producer dies… | and its successor sees |
+//! |---|---|
+//! | before the stamp | nothing; `intent` ahead of `tail`, which only a closer minds |
+//! | between stamp and tail | READY of this lap at the tail: rolls over it |
+//! | after that, with the record already taken | a stamp of this lap in any state: rolls over it |
+
+use super::stamp::{Mark, State};
+use super::{Claim, Refused, Ring};
+use crate::shm::layout::RING_OPEN;
+use crate::sync::Ordering::{Acquire, Relaxed, Release};
+use crate::sync::light_barrier;
+
+/// How many entries ahead the producer fetches for writing, so that it need not wait for a line that
+/// the consumer still holds.
+const PREFETCH_AHEAD: u64 = 8;
+
+/// What the holder of the producer's role remembers. Not shared.
+#[derive(Debug)]
+pub struct SingleProducer {
+    tail: Mark,
+    /// Past value of the reclaim limit.
+    limit: u64,
+    /// Past value of what consumers were given, for `maxsize` and the high-water mark.
+    exposed: Mark,
+    extra_units: u64,
+    bytes: u64,
+    high_water: u64,
+    /// Sample the high-water mark when the tail gets here.
+    sample_at: u64,
+}
+
+impl Ring {
+    /// Takes over the producer's side; the caller holds the role's lock.
+    ///
+    /// # Errors
+    /// [`Refused::Corrupt`] where the words make no sense.
+    pub fn start_producer(&self) -> Result<SingleProducer, Refused> {
+        let mut tail = self.load_tail().1;
+        let exposed = self.exposed();
+        let head = self.load_head().1;
+        // Consumers follow stamps, not the tail: they may be ahead of what a dead producer stored.
+        for mark in [exposed, head] {
+            if mark.pos > tail.pos {
+                tail = mark;
+            }
+        }
+        if !crate::sync::mutant("no_roll_over") {
+            for _ in 0..=self.bits.entries() {
+                let (_, stamp) = self.load_stamp(tail.pos);
+                if stamp.lap != self.bits.lap(tail.pos) || stamp.state == State::Free {
+                    break;
+                }
+                tail = tail.plus(stamp.n, 1);
+            }
+        }
+        let limit = self.reclaim_limit();
+        if tail.pos.saturating_sub(limit) > self.bits.entries() || tail.pos > self.bits.last_pos() {
+            return Err(Refused::Corrupt("a tail out of reach", tail.pos));
+        }
+        let line = &self.memory().header().producers;
+        // SYNC tail: the stamps rolled over are visible to whoever sees this tail.
+        line.tail.store(self.bits.pack_mark(tail), Release);
+        crate::sync::crash_point("start_producer.between_tail_and_intent");
+        // SYNC intent (pairs with `seal_single`).
+        line.intent.store(tail.pos, Release);
+        Ok(SingleProducer {
+            tail,
+            limit,
+            exposed,
+            extra_units: line.extra_units.load(Relaxed), // RELAXED: a statistic.
+            bytes: line.bytes.load(Relaxed),             // RELAXED: a statistic.
+            high_water: line.high_water.load(Relaxed),   // RELAXED: a statistic.
+            sample_at: tail.pos,
+        })
+    }
+
+    /// Claims `n` units for one record, or for `n` records of one unit.
+    ///
+    /// # Errors
+    /// See [`Refused`].
+    #[inline(always)]
+    pub fn claim_single(
+        &self,
+        mine: &mut SingleProducer,
+        n: u64,
+        packets: u64,
+    ) -> Result<Claim, Refused> {
+        let pos = mine.tail.pos;
+        if (pos + n).wrapping_sub(mine.limit) > self.bits.entries() {
+            self.refresh_limit(mine, n)?;
+        }
+        let maxsize = self.geometry().maxsize;
+        if maxsize != 0 && self.over_maxsize(mine.exposed, mine.tail, packets) {
+            mine.exposed = self.exposed();
+            if self.over_maxsize(mine.exposed, mine.tail, packets) {
+                self.refusal_when_closed()?;
+                return Err(Refused::Full);
+            }
+        }
+        if pos + n > self.bits.last_pos() {
+            self.memory().header().shared.exhausted.store(1, Relaxed); // RELAXED: a statistic.
+            return Err(Refused::Exhausted);
+        }
+        let line = &self.memory().header().producers;
+        // SYNC intent (pairs with `seal_single`, through the closer's process-wide barrier): either
+        // we see `closed`, or the consumers see that we are writing.
+        if crate::sync::mutant("intent_after_closed") {
+            self.refusal_when_closed()?;
+            line.intent.store(pos + n, Relaxed);
+        } else {
+            line.intent.store(pos + n, Relaxed);
+            light_barrier();
+            if let Err(refused) = self.refusal_when_closed() {
+                line.intent.store(pos, Release);
+                return Err(refused);
+            }
+        }
+        self.memory().prefetch_entry_for_write(pos + n + PREFETCH_AHEAD);
+        Ok(Claim { pos, n })
+    }
+
+    #[inline(always)]
+    fn refusal_when_closed(&self) -> Result<(), Refused> {
+        match self.closed_word() {
+            RING_OPEN => Ok(()),
+            word => Err(Self::refusal_of_closed(word)),
+        }
+    }
+
+    /// Looks at the mirror of the head, then at the exact word.
+    #[cold]
+    fn refresh_limit(&self, mine: &mut SingleProducer, n: u64) -> Result<(), Refused> {
+        let end = mine.tail.pos + n;
+        // SYNC hint (pairs with the consumer's lazy store): carries the same edge as the head.
+        mine.limit = mine.limit.max(self.memory().header().hint.head_hint.load(Acquire));
+        if end.saturating_sub(mine.limit) > self.bits.entries() {
+            mine.limit = self.reclaim_limit();
+            if end.saturating_sub(mine.limit) > self.bits.entries() {
+                self.refusal_when_closed()?;
+                return Err(Refused::Full);
+            }
+        }
+        if mine.limit > mine.tail.pos {
+            return Err(Refused::Corrupt("a reclaim limit ahead of the tail", mine.limit));
+        }
+        Ok(())
+    }
+
+    /// Commits the record claimed last, whose payload is written.
+    #[inline(always)]
+    pub fn commit_single(
+        &self,
+        mine: &mut SingleProducer,
+        claim: &Claim,
+        kind: u8,
+        len: usize,
+        inline: bool,
+        me: u16,
+    ) {
+        self.describe(claim.pos, kind, len, inline);
+        crate::sync::crash_point("commit_single.before_stamp");
+        self.stamp_ready(claim.pos, claim.n, me);
+        crate::sync::crash_point("commit_single.between_stamp_and_tail");
+        mine.tail = mine.tail.plus(claim.n, 1);
+        let line = &self.memory().header().producers;
+        // SYNC tail (pairs with `load_tail`).
+        line.tail.store(self.bits.pack_mark(mine.tail), Release);
+        mine.bytes += len as u64;
+        line.bytes.store(mine.bytes, Relaxed); // RELAXED: a statistic; we alone write it.
+        if claim.n != 1 {
+            mine.extra_units += claim.n - 1;
+            line.extra_units.store(mine.extra_units, Relaxed); // RELAXED: as above.
+        }
+        if mine.tail.pos >= mine.sample_at {
+            self.sample_high_water(mine);
+        }
+    }
+
+    /// Gives up the room claimed last: nothing was published, so nothing remains.
+    pub fn abandon_single(&self, mine: &SingleProducer) {
+        // SYNC intent: nothing is being written any more.
+        self.memory().header().producers.intent.store(mine.tail.pos, Release);
+    }
+
+    /// Compares what waits with the mark, and says when to look next: when as many records more
+    /// have been put as it would take to beat it by 8.
+    #[cold]
+    fn sample_high_water(&self, mine: &mut SingleProducer) {
+        mine.exposed = self.exposed();
+        let waiting = self.bits.waiting(mine.exposed, mine.tail);
+        if waiting > mine.high_water {
+            mine.high_water = waiting;
+            // RELAXED: a statistic; we alone write it.
+            self.memory().header().producers.high_water.store(waiting, Relaxed);
+        }
+        mine.sample_at = mine.tail.pos + (mine.high_water - waiting) + 8;
+    }
+}
