@@ -54,6 +54,22 @@ fn open_json(json: &serde_json::Value) -> Result<Queue> {
     descriptor.queue().map_err(refused("opening the ring"))
 }
 
+/// The producer's side of a queue.
+fn producer(queue: &Queue) -> Result<Producer> {
+    let ring = queue.backend().ring().ok_or_else(no_ring)?;
+    ring.producer().map_err(refused("taking the producer's side"))
+}
+
+/// The consumer's side of a queue.
+fn consumer(queue: &Queue) -> Result<Consumer> {
+    let ring = queue.backend().ring().ok_or_else(no_ring)?;
+    ring.consumer().map_err(refused("taking the consumer's side"))
+}
+
+fn no_ring() -> BenchError {
+    BenchError::Usage("the queue is not made of a ring".into())
+}
+
 /// The sending end of a ring.
 #[derive(Debug)]
 pub(crate) struct RingOutlet {
@@ -70,8 +86,7 @@ impl RingOutlet {
     /// # Errors
     /// When the ring cannot be opened.
     pub(crate) fn open(spec: &LinkSpec, name: &str, ahead: usize) -> Result<Self> {
-        let producer =
-            open(spec, name)?.producer().map_err(refused("taking the producer's side"))?;
+        let producer = producer(&open(spec, name)?)?;
         let private = (!spec.in_place).then(|| Source::new(spec.payload, ahead));
         Ok(Self { producer, payload: spec.payload, private })
     }
@@ -119,8 +134,7 @@ impl RingInlet {
     /// # Errors
     /// When the ring cannot be opened.
     pub(crate) fn open(spec: &LinkSpec, name: &str) -> Result<Self> {
-        let consumer =
-            open(spec, name)?.consumer().map_err(refused("taking the consumer's side"))?;
+        let consumer = consumer(&open(spec, name)?)?;
         Ok(Self {
             consumer,
             in_place: spec.in_place,
@@ -196,7 +210,7 @@ impl DefaultQueue {
     /// # Errors
     /// When it is refused.
     pub(crate) fn put_first(&mut self) -> Result<()> {
-        let mut producer = self.0.producer().map_err(refused("taking the producer's side"))?;
+        let mut producer = producer(&self.0)?;
         producer
             .put(RecordKind::RAW, b"the first packet", Wait::Forever)
             .map_err(refused("putting a packet"))
@@ -207,7 +221,7 @@ impl DefaultQueue {
     /// # Errors
     /// When it is refused.
     pub(crate) fn get_first(&mut self) -> Result<()> {
-        let mut consumer = self.0.consumer().map_err(refused("taking the consumer's side"))?;
+        let mut consumer = consumer(&self.0)?;
         let mut packet = Vec::new();
         consumer.get_into(&mut packet, Wait::Forever).map_err(refused("getting a packet"))?;
         if packet == b"the first packet" {
