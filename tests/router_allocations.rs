@@ -162,7 +162,11 @@ fn router(targets: u32, strategy: impl Into<GroupStrategy>) -> (Router, Sink) {
         })
         .collect();
     let config = RouterConfig::new(connections).with_strategy(0, strategy);
-    (Router::new(config).unwrap(), sink)
+    let mut router = Router::new(config).unwrap();
+    // Opens the queues, which may allocate.
+    let all = Packet::new("").with_strategy(PartitionStrategy::Broadcast);
+    assert!(router.send(&all).is_complete());
+    (router, sink)
 }
 
 fn strategies() -> [PartitionStrategy; 6] {
