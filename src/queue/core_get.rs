@@ -279,20 +279,20 @@ impl RingLease {
 
     #[inline]
     pub(crate) fn ack(mut self) {
-        if let Some(taken) = self.taken.take() {
-            if self.core.is_here() {
-                self.core.acknowledge(taken);
-            }
+        if let Some(taken) = self.taken.take()
+            && self.core.is_here()
+        {
+            self.core.acknowledge(taken);
         }
     }
 }
 
 impl Drop for RingLease {
     fn drop(&mut self) {
-        if let Some(taken) = self.taken.take() {
-            if self.core.is_here() {
-                self.core.give_back(taken);
-            }
+        if let Some(taken) = self.taken.take()
+            && self.core.is_here()
+        {
+            self.core.give_back(taken);
         }
     }
 }

@@ -140,6 +140,9 @@ impl Geometry {
                 format!("{} bytes of data do not fill pages", self.data_bytes()),
             ));
         }
+        if self.max_payload() > u32::MAX as usize {
+            return Err(("unit_bytes", format!("records of {} bytes", self.max_payload())));
+        }
         if self.maxsize > self.entries() {
             return Err((
                 "maxsize",

@@ -82,10 +82,10 @@ impl Ring {
     /// See [`Missing`].
     #[inline(always)]
     pub fn take_single(&self, mine: &mut SingleConsumer) -> Result<Taken, Missing> {
-        if !mine.returned.is_empty() {
-            if let Some(taken) = self.take_returned(mine) {
-                return Ok(taken);
-            }
+        if !mine.returned.is_empty()
+            && let Some(taken) = self.take_returned(mine)
+        {
+            return Ok(taken);
         }
         for _ in 0..RETRY_LIMIT {
             let pos = mine.cursor.pos;

@@ -24,8 +24,8 @@ mod frontier;
 mod payload;
 mod producer_multi;
 mod producer_single;
-mod stats;
 pub mod stamp;
+mod stats;
 
 pub use consumer_single::SingleConsumer;
 pub use producer_multi::ProducerCache;
