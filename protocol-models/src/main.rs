@@ -1,2 +1,1 @@
-//! See the package description.
-fn main() {}
+fn main(){ protocol_models::quick::main() }

@@ -1,0 +1,3 @@
+//! Explicit-state models of the ring protocol.
+pub(crate) mod ring;
+pub mod quick;
