@@ -28,6 +28,13 @@ pub(crate) fn properties() -> Vec<Property<Scenario>> {
         Property::always("refusal never spurious", |_, w| never(Bad::Refused, w)),
         Property::always("closed is true", |_, w| never(Bad::ClosedEarly, w)),
         Property::always("never wedged", |s: &Scenario, w: &World| w.bad != 0 || comes_to_rest(s, w)),
+        Property::sometimes("everything acked and reclaimed", |s: &Scenario, w: &World| {
+            w.put != 0 && w.bad == 0 && at_rest(s, w)
+        }),
+        Property::sometimes("a redelivery, where one can be", |s: &Scenario, w: &World| {
+            let consumers = s.roles.iter().filter(|r| r.kind == Kind::Consumer).count();
+            (s.gives == 0 && (s.crashes == 0 || consumers < 2)) || w.exposed.iter().any(|k| *k > 1)
+        }),
     ]
 }
 

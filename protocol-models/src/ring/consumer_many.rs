@@ -92,7 +92,8 @@ pub(crate) fn step(s: &Scenario, w: &mut World, me: usize, pc: Pc, choice: u8) -
             if !w.cas_stamp(s, h.pos, old, Stamp { owner: id, state: State::Reading, ..old }) {
                 Pc::LoadHead
             } else {
-                w.take(s, me, h.pos, old.n);
+                w.note_taken(s, h.pos);
+                w.hold(me, h.pos, old.n, false);
                 Pc::CasHead { pos: h.pos, n: old.n }
             }
         }
@@ -157,7 +158,7 @@ pub(crate) fn step(s: &Scenario, w: &mut World, me: usize, pc: Pc, choice: u8) -
         }
         Pc::CasSkip { h, old, c } => {
             let new =
-                Stamp { lap: s.lap(h.pos), n: c.n, owner: c.packets(), state: State::Skipped };
+                Stamp { lap: s.lap(h.pos), n: c.n, owner: 0, state: State::Skipped };
             w.cas_stamp(s, h.pos, old, new);
             if !s.locks || s.is(Mutant::RecoverWithoutLock) {
                 return restart(s);
@@ -227,7 +228,7 @@ pub(crate) fn step(s: &Scenario, w: &mut World, me: usize, pc: Pc, choice: u8) -
                 let count = &mut w.ring.counts[s.index(p)];
                 *count = (*count + 1).min(4);
             }
-            if s.hint { Pc::SetHint } else { expose(s, w, me) }
+            if s.hint && !s.is(Mutant::HintNotSetAgain) { Pc::SetHint } else { expose(s, w, me) }
         }
         Pc::SetHint => {
             w.ring.hint = true;
@@ -236,7 +237,10 @@ pub(crate) fn step(s: &Scenario, w: &mut World, me: usize, pc: Pc, choice: u8) -
         Pc::Using => return leave(s, w, me, choice),
         Pc::GiveHint => {
             w.ring.hint = true;
-            if w.held(me) > 0 { Pc::Using } else { return restart(s) }
+            if w.held(me) == 0 {
+                return restart(s);
+            }
+            Pc::Using
         }
     };
     world::Pc::GetMany(next)
@@ -289,11 +293,16 @@ fn leave(s: &Scenario, w: &mut World, me: usize, choice: u8) -> world::Pc {
         w.ring.stamps[i] = Stamp { owner: 0, ..stamp };
         w.procs[me].leases[slot] = None;
         w.procs[me].leases[slot..].rotate_left(1);
-        return world::Pc::GetMany(if s.hint { Pc::GiveHint } else { Pc::LoadHead });
+        return world::Pc::GetMany(if s.hint && !s.is(Mutant::NoHintNoScan) { Pc::GiveHint } else { after_lease(w, me) });
     }
     w.ring.stamps[i] = Stamp { state: State::Released, ..stamp };
     w.acknowledge(me, slot);
     world::Pc::Frontier(frontier::Pc::Load, After::Take)
+}
+
+/// Goes on with the leases left.
+fn after_lease(w: &World, me: usize) -> Pc {
+    if w.held(me) > 0 { Pc::Using } else { Pc::LoadHead }
 }
 
 /// Tries to take the lock of an id.

@@ -85,7 +85,7 @@ pub(crate) fn step(s: &Scenario, w: &mut World, me: usize, pc: Pc, choice: u8) -
         Pc::Look { cur, end } => look(s, w, me, cur, end),
         Pc::StorePeek { end } => {
             w.ring.peek = end;
-            w.expose(s, me);
+            show(s, w, me);
             Pc::Idle { cur: end.pos }
         }
         Pc::LatePeek { end } => {
@@ -101,7 +101,7 @@ pub(crate) fn step(s: &Scenario, w: &mut World, me: usize, pc: Pc, choice: u8) -
         }
         Pc::RaiseOld { cur, n } => {
             raise(s, w, cur);
-            take(s, w, me, cur, n);
+            w.hold(me, cur, n, true);
             w.expose(s, me);
             Pc::Idle { cur: cur + n }
         }
@@ -124,7 +124,7 @@ pub(crate) fn step(s: &Scenario, w: &mut World, me: usize, pc: Pc, choice: u8) -
             }
         }
         Pc::CasSkip { cur, old, c } => {
-            let new = Stamp { lap: s.lap(cur), n: c.n, owner: c.packets(), state: State::Skipped };
+            let new = Stamp { lap: s.lap(cur), n: c.n, owner: 0, state: State::Skipped };
             w.cas_stamp(s, cur, old, new);
             Pc::Idle { cur }
         }
@@ -197,13 +197,13 @@ fn look(s: &Scenario, w: &mut World, me: usize, cur: u8, end: Word) -> Pc {
     let age = s.age(stamp.lap, cur);
     let gathered = end.pos > peek.pos;
     if age == Age::Same && stamp.state == State::Ready && cur >= peek.pos {
-        take(s, w, me, cur, stamp.n);
+        w.hold(me, cur, stamp.n, false);
         let end = end.plus(stamp.n, 1);
         if s.is(Mutant::PeekAfterExposure) {
-            w.expose(s, me);
+            show(s, w, me);
             return Pc::LatePeek { end };
         }
-        let more = w.procs[me].leases.iter().flatten().filter(|l| l.unit == 0).count()
+        let more = w.procs[me].leases.iter().flatten().filter(|l| l.unit == 0 && !l.returned).count()
             < usize::from(s.batch)
             && w.held(me) < usize::from(s.leases);
         return if more { Pc::Look { cur: end.pos, end } } else { Pc::StorePeek { end } };
@@ -221,18 +221,14 @@ fn look(s: &Scenario, w: &mut World, me: usize, cur: u8, end: Word) -> Pc {
     }
 }
 
-/// Records the lease of a fresh record, or of one that a predecessor held.
-fn take(s: &Scenario, w: &mut World, me: usize, pos: u8, n: u8) {
-    if pos < w.ring.peek.pos {
-        w.hold(me, pos, n, true);
-        if let Some(packet) = w.ring.units[s.index(pos)].checked_sub(1)
-            && packet < 16
-        {
-            w.taken |= 1 << packet;
+/// Takes what was gathered: `peek` is past it, and the application sees it.
+fn show(s: &Scenario, w: &mut World, me: usize) {
+    for lease in w.procs[me].leases.into_iter().flatten() {
+        if lease.unit == 0 && !lease.returned {
+            w.note_taken(s, lease.pos);
         }
-    } else {
-        w.take(s, me, pos, n);
     }
+    w.expose(s, me);
 }
 
 fn raise(s: &Scenario, w: &mut World, pos: u8) {

@@ -39,7 +39,10 @@ pub(crate) fn step(s: &Scenario, w: &mut World, me: usize, pc: Pc, after: After)
             if !free {
                 return finish(s, w, me, f, after);
             }
-            if s.is(Mutant::FrontierWithoutHead) {
+            let late = w.ring.claims[s.index(f)].lap > s.lap(f);
+            if s.is(Mutant::HelperBelievesClaim) && stamp.state == State::Skipped && late {
+                Pc::Load
+            } else if s.is(Mutant::FrontierWithoutHead) {
                 Pc::Cas { f, n: stamp.n }
             } else {
                 Pc::Head { f, n: stamp.n }

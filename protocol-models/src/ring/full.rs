@@ -130,7 +130,7 @@ pub(crate) fn step(s: &Scenario, w: &mut World, me: usize, pc: Pc) -> world::Pc 
         }
         Pc::Skip { x, old, c } => {
             let skipped =
-                Stamp { lap: s.lap(x), n: c.n, owner: c.packets(), state: State::Skipped };
+                Stamp { lap: s.lap(x), n: c.n, owner: 0, state: State::Skipped };
             w.cas_stamp(s, x, old, skipped);
             return again(s, w, me);
         }

@@ -80,7 +80,7 @@ pub(crate) fn step(s: &Scenario, w: &mut World, me: usize, pc: Pc) -> world::Pc 
         Pc::Skip { i, old, c } => {
             let word = &mut w.ring.stamps[usize::from(i)];
             if *word == old {
-                *word = Stamp { lap: c.lap, n: c.n, owner: c.packets(), state: State::Skipped };
+                *word = Stamp { lap: c.lap, n: c.n, owner: 0, state: State::Skipped };
             }
             Pc::Claim { i: i + 1 }
         }

@@ -10,6 +10,7 @@ use super::world::{self, Bad, World};
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) enum Pc {
     LoadClosed,
+    CheckFirst,
     LoadTail,
     LoadClaim { t: Word },
     HelpTail { t: Word, n: u8, k: u8 },
@@ -26,6 +27,8 @@ pub(crate) fn begin(s: &Scenario, w: &World, me: usize) -> world::Pc {
         world::Pc::Done
     } else if s.closes() {
         world::Pc::PutMany(Pc::LoadClosed)
+    } else if s.is(Mutant::MaxsizeAgainstStaleTail) {
+        world::Pc::PutMany(Pc::CheckFirst)
     } else {
         world::Pc::PutMany(Pc::LoadTail)
     }
@@ -39,6 +42,8 @@ pub(crate) fn step(s: &Scenario, w: &mut World, me: usize, pc: Pc) -> world::Pc 
     let next = match pc {
         Pc::LoadClosed if w.ring.closed != 0 => return world::Pc::Done,
         Pc::LoadClosed => Pc::LoadTail,
+        Pc::CheckFirst if w.ring.tail.packets >= w.ring.head.packets + s.maxsize => Pc::CheckFirst,
+        Pc::CheckFirst => Pc::LoadTail,
         Pc::LoadTail => Pc::LoadClaim { t: w.ring.tail },
         Pc::LoadClaim { t } => {
             let c = w.ring.claims[s.index(t.pos)];
@@ -63,7 +68,8 @@ pub(crate) fn step(s: &Scenario, w: &mut World, me: usize, pc: Pc) -> world::Pc 
             if t.pos + put.n > low + s.cap {
                 return full::begin(s, w, me, t, full::Why::Space);
             }
-            if s.maxsize == 0 { Pc::CasClaim { t, c } } else { Pc::LoadWaiting { t, c } }
+            let checked = s.is(Mutant::MaxsizeAgainstStaleTail);
+            if s.maxsize == 0 || checked { Pc::CasClaim { t, c } } else { Pc::LoadWaiting { t, c } }
         }
         Pc::LoadWaiting { t, c } => {
             let out = if s.one_consumer { w.ring.peek } else { w.ring.head };
@@ -103,7 +109,7 @@ fn commit(s: &Scenario, w: &mut World, me: usize, pos: u8, done: u8) -> world::P
     let packet = s.packet(me, call) + offset;
     w.finish_writing(s, me, at, n, (!put.dropped).then_some(packet));
     let state = if put.dropped { State::Skipped } else { State::Ready };
-    let owner = if put.dropped { 1 } else { s.roles[me].id };
+    let owner = if put.dropped { 0 } else { s.roles[me].id };
     let i = s.index(at);
     if s.age(w.ring.stamps[i].lap, at) != Age::Older {
         w.fail(Bad::Torn);

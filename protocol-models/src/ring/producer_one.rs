@@ -134,7 +134,7 @@ fn stamp(s: &Scenario, w: &mut World, me: usize, t: Word, put: Put, done: u8) ->
     let packet = s.packet(me, usize::from(w.procs[me].call)) + done;
     w.finish_writing(s, me, at, n, (!put.dropped).then_some(packet));
     let new = if put.dropped {
-        Stamp { lap: s.lap(at), n, owner: 1, state: State::Skipped }
+        Stamp { lap: s.lap(at), n, owner: 0, state: State::Skipped }
     } else {
         Stamp { lap: s.lap(at), n, owner: s.roles[me].id, state: State::Ready }
     };

@@ -83,15 +83,16 @@ pub(crate) enum Mutant {
     LazyAck,
     /// A returned record is announced to nobody.
     NoHintNoScan,
+    /// Whoever adopts a record does not set the hint again for those after it.
+    HintNotSetAgain,
     /// Stamps are compared modulo four laps.
     WrappingLaps,
     /// A redelivery is exposed before the count in the entry is raised.
     CountNotRaised,
     /// A refusal is believed without a last look.
     NoLastLook,
-    /// The packets of a skipped run are looked up in the claim word by one consumer, after the
-    /// seal may have overwritten it.
-    SkippedPacketsFromClaim,
+    /// Whoever helps the frontier takes a claim word of a later lap for a sign that it is late.
+    HelperBelievesClaim,
     /// `Closed` is returned at the seal, though another may still hold a lease.
     ClosedAtSeal,
     /// `maxsize` is checked against a later `tail` than the claim's.

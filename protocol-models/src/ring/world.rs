@@ -4,8 +4,8 @@
 
 use stateright::{Model, Property};
 
-use super::scenario::{Kind, Mutant, Scenario};
-use super::words::{Claimed, Ring, Stamp, State, Word};
+use super::scenario::{Kind, Scenario};
+use super::words::{Ring, Stamp, State, Word};
 use super::{
     check, consumer_many, consumer_one, frontier, full, join, producer_many, producer_one,
 };
@@ -165,20 +165,16 @@ impl World {
         })
     }
 
-    /// Packets of the skipped record at `pos`: in its stamp's owner field, which a skipped record
-    /// has no other use for.
+    /// Packets of the skipped record at `pos`, from its claim word. Only whoever then moves `head`
+    /// from `pos` relies on it: while `head` is there, nobody can claim or seal the next lap.
     pub(crate) fn skipped_packets(&self, s: &Scenario, pos: u8) -> u8 {
-        let stamp = self.stamp(s, pos);
-        if s.is(Mutant::SkippedPacketsFromClaim) {
-            let claim = self.ring.claims[s.index(pos)];
-            let run = claim.lap == s.lap(pos) && claim.kind == Claimed::Run;
-            return if run { claim.n } else { 1 };
-        }
-        stamp.owner
+        let claim = self.ring.claims[s.index(pos)];
+        if claim.lap == s.lap(pos) { claim.packets() } else { 1 }
     }
 
     /// CAS of `head` from `pos` over a record of `n` units that has been taken or skipped. The
-    /// number of packets belongs to the position, so this equals a load and a CAS of the word.
+    /// number of packets belongs to the position, and the claim word cannot change while `head` is
+    /// here, so that loading both and then a CAS of the word equals this one step.
     pub(crate) fn advance_head(&mut self, s: &Scenario, pos: u8, n: u8) {
         if self.ring.head.pos == pos {
             let skipped = self.stamp(s, pos).state == State::Skipped;
@@ -222,7 +218,7 @@ impl World {
     }
 
     /// A consumer won a fresh record: its producer's order is decided here.
-    pub(crate) fn take(&mut self, s: &Scenario, me: usize, pos: u8, n: u8) {
+    pub(crate) fn note_taken(&mut self, s: &Scenario, pos: u8) {
         if let Some(packet) = self.ring.units[s.index(pos)].checked_sub(1)
             && usize::from(packet) < MAX_PACKETS
         {
@@ -231,7 +227,6 @@ impl World {
             }
             self.taken |= 1 << packet;
         }
-        self.hold(me, pos, n, false);
     }
 
     /// Adds a lease that is not exposed yet.
@@ -252,7 +247,7 @@ impl World {
     /// Shows the application every lease that it has not seen.
     pub(crate) fn expose(&mut self, s: &Scenario, me: usize) {
         for i in 0..MAX_LEASES {
-            let Some(mut lease) = self.procs[me].leases[i].filter(|l| l.unit == 0) else {
+            let Some(mut lease) = self.procs[me].leases[i].filter(|l| l.unit == 0 && !l.returned) else {
                 continue;
             };
             lease.unit = self.ring.units[s.index(lease.pos)];
