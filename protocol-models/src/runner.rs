@@ -90,9 +90,13 @@ impl Report {
 }
 
 impl Spec {
-    /// Number of scenarios.
-    pub fn scenario_count(&self) -> usize {
-        self.scenarios.len()
+    /// Names of the scenarios, bounds included.
+    pub fn scenario_names(&self) -> Vec<&'static str> {
+        let name = |s: &System| match s {
+            System::Ring(s) => s.name,
+            System::Sleep(s) => s.name,
+        };
+        self.scenarios.iter().map(name).collect()
     }
 
     /// Names of the mutants.
@@ -123,8 +127,12 @@ impl Spec {
 impl System {
     fn explore(&self, mutant: Option<&str>, threads: usize) -> Explored {
         match self {
-            Self::Ring(s) => explore(mutant.unwrap_or(s.name), s.clone(), mutant.is_some(), threads),
-            Self::Sleep(s) => explore(mutant.unwrap_or(s.name), s.clone(), mutant.is_some(), threads),
+            Self::Ring(s) => {
+                explore(mutant.unwrap_or(s.name), s.clone(), mutant.is_some(), threads)
+            }
+            Self::Sleep(s) => {
+                explore(mutant.unwrap_or(s.name), s.clone(), mutant.is_some(), threads)
+            }
         }
     }
 }
@@ -137,8 +145,12 @@ where
 {
     let start = Instant::now();
     let properties = model.properties();
-    let checker =
-        model.checker().threads(threads).finish_when(HasDiscoveries::AnyFailures).spawn_bfs().join();
+    let checker = model
+        .checker()
+        .threads(threads)
+        .finish_when(HasDiscoveries::AnyFailures)
+        .spawn_bfs()
+        .join();
     let found = checker.discoveries();
     let mut broken = Vec::new();
     let mut trace = None;

@@ -282,9 +282,8 @@ impl Sleep {
         let asleep = |p: &Waiter| matches!(p, Waiter::Asleep { .. });
         w.packets > 0
             && w.waiters.iter().any(asleep)
-            && (0..PROCS).all(|p| {
-                !w.waiter_can_step(p) && !w.publisher_can_step(p) && w.buffered[p] == 0
-            })
+            && (0..PROCS)
+                .all(|p| !w.waiter_can_step(p) && !w.publisher_can_step(p) && w.buffered[p] == 0)
     }
 
     /// Whether the survivors take every packet, when nobody dies any more.

@@ -41,7 +41,11 @@ pub(super) fn spec() -> Spec {
         scenarios: rings(vec![one_to_one(), one_to_many()]),
         mutants: vec![
             mutant("intent stored after loading closed", Mutant::IntentAfterClosed, one_to_one()),
-            mutant("closed believed without a membarrier", Mutant::CloseWithoutBarrier, one_to_one()),
+            mutant(
+                "closed believed without a membarrier",
+                Mutant::CloseWithoutBarrier,
+                one_to_one(),
+            ),
             mutant(
                 "closed believed without a membarrier, many consumers",
                 Mutant::CloseWithoutBarrier,

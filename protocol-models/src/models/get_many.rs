@@ -48,7 +48,11 @@ pub(super) fn spec() -> Spec {
         scenarios: rings(vec![many_consumers(), two_producers(), one_consumer()]),
         mutants: vec![
             mutant("peek stored after exposure", Mutant::PeekAfterExposure, one_consumer()),
-            mutant("frontier CAS without the head CAS first", Mutant::FrontierWithoutHead, many_consumers()),
+            mutant(
+                "frontier CAS without the head CAS first",
+                Mutant::FrontierWithoutHead,
+                many_consumers(),
+            ),
         ],
     }
 }

@@ -9,7 +9,7 @@ fn consumer_id() -> Scenario {
         locks: true,
         hint: true,
         ..Scenario::new("a consumer's id used again, 2 deaths", 2)
-            .producer(&[Put::of(1), Put::of(1)])
+            .producer(&[Put::of(1), Put::of(1), Put::of(1)])
             .consumer()
             .consumer()
             .next_consumer(1)
@@ -51,6 +51,11 @@ pub(super) fn spec() -> Spec {
         scenarios: rings(vec![consumer_id(), producer_id(), run_id()]),
         mutants: vec![
             mutant("recovery without the dead's lock", Mutant::RecoverWithoutLock, consumer_id()),
+            mutant(
+                "full ring's record returned without the dead's lock",
+                Mutant::ReturnWithoutLock,
+                consumer_id(),
+            ),
             mutant("joiner does not scrub", Mutant::JoinWithoutScrub, consumer_id()),
             mutant("joiner does not scrub claims", Mutant::JoinWithoutScrub, producer_id()),
         ],

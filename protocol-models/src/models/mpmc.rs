@@ -22,7 +22,7 @@ fn bounded() -> Scenario {
         maxsize: 1,
         hint: true,
         ..Scenario::new("maxsize 1, dropped reservations, 1 death", 2)
-            .producer(&[Put::of(1), Put::dropped(1), Put::of(1)])
+            .producer(&[Put::dropped(1), Put::of(1)])
             .producer(&[Put::of(1)])
             .consumer()
             .consumer()
@@ -34,7 +34,7 @@ fn laps() -> Scenario {
     Scenario {
         crashes: 1,
         ..Scenario::new("ring of 2, laps, dropped reservations, 1 death", 2)
-            .producer(&[Put::dropped(1), Put::of(1)])
+            .producer(&[Put::dropped(1)])
             .producer(&[Put::of(1), Put::of(2)])
             .consumer()
             .consumer()

@@ -52,7 +52,11 @@ pub(super) fn spec() -> Spec {
         mutants: vec![
             mutant("new producer starts at tail", Mutant::NoRollOver, one_to_many()),
             mutant("new producer starts at tail, one consumer", Mutant::NoRollOver, run_and_drop()),
-            mutant("frontier CAS without the head CAS first", Mutant::FrontierWithoutHead, two_successors()),
+            mutant(
+                "frontier CAS without the head CAS first",
+                Mutant::FrontierWithoutHead,
+                two_successors(),
+            ),
         ],
     }
 }

@@ -8,7 +8,11 @@ use crate::sleep::{Mutant, Sleep};
 fn quiet(quota: u8) -> Sleep {
     Sleep {
         leaves: 1,
-        ..Sleep::new("2 publishers, 2 waiters, 1 leaves for its own reason; no slices", &[2, 2], quota)
+        ..Sleep::new(
+            "2 publishers, 2 waiters, 1 leaves for its own reason; no slices",
+            &[2, 2],
+            quota,
+        )
     }
 }
 
@@ -33,10 +37,8 @@ fn sliced() -> Sleep {
 }
 
 pub(super) fn spec() -> Spec {
-    let mutant = |name, rule, sleep: Sleep| Mutation {
-        name,
-        system: System::Sleep(sleep.breaking(rule)),
-    };
+    let mutant =
+        |name, rule, sleep: Sleep| Mutation { name, system: System::Sleep(sleep.breaking(rule)) };
     Spec {
         name: "sleep-wake",
         about: "futex sleep, one wake-up per put, pass-on; slices when somebody dies",

@@ -27,7 +27,9 @@ pub(crate) fn properties() -> Vec<Property<Scenario>> {
         }),
         Property::always("refusal never spurious", |_, w| never(Bad::Refused, w)),
         Property::always("closed is true", |_, w| never(Bad::ClosedEarly, w)),
-        Property::always("never wedged", |s: &Scenario, w: &World| w.bad != 0 || comes_to_rest(s, w)),
+        Property::always("never wedged", |s: &Scenario, w: &World| {
+            w.bad != 0 || comes_to_rest(s, w)
+        }),
         Property::sometimes("everything acked and reclaimed", |s: &Scenario, w: &World| {
             w.put != 0 && w.bad == 0 && at_rest(s, w)
         }),
@@ -84,7 +86,8 @@ fn comes_to_rest(s: &Scenario, w: &World) -> bool {
 fn at_rest(s: &Scenario, w: &World) -> bool {
     let ring = &w.ring;
     let finished = s.roles.iter().zip(&w.procs).enumerate().all(|(me, (role, p))| {
-        let gone = matches!(p.pc, Pc::Dead | Pc::Done) || (p.pc == Pc::Absent && !s.can_step(w, me));
+        let gone =
+            matches!(p.pc, Pc::Dead | Pc::Done) || (p.pc == Pc::Absent && !s.can_step(w, me));
         let idle = role.kind == Kind::Consumer
             && !(s.closes() && ring.closed != 0)
             && p.pc != Pc::Absent

@@ -130,8 +130,7 @@ pub(crate) fn step(s: &Scenario, w: &mut World, me: usize, pc: Pc, choice: u8) -
             if w.ring.claims[i] != c {
                 return restart(s);
             }
-            w.ring.claims[i] =
-                Claim { lap: s.lap(h.pos), n: 1, owner: 0, kind: Claimed::Closed };
+            w.ring.claims[i] = Claim { lap: s.lap(h.pos), n: 1, owner: 0, kind: Claimed::Closed };
             return drain(h.pos);
         }
         Pc::LockWriter { h, owner } => {
@@ -157,8 +156,7 @@ pub(crate) fn step(s: &Scenario, w: &mut World, me: usize, pc: Pc, choice: u8) -
             }
         }
         Pc::CasSkip { h, old, c } => {
-            let new =
-                Stamp { lap: s.lap(h.pos), n: c.n, owner: 0, state: State::Skipped };
+            let new = Stamp { lap: s.lap(h.pos), n: c.n, owner: 0, state: State::Skipped };
             w.cas_stamp(s, h.pos, old, new);
             if !s.locks || s.is(Mutant::RecoverWithoutLock) {
                 return restart(s);
@@ -198,9 +196,8 @@ pub(crate) fn step(s: &Scenario, w: &mut World, me: usize, pc: Pc, choice: u8) -
         }
         Pc::RereadReader { p, owner } => {
             let old = w.stamp(s, p);
-            let still = s.age(old.lap, p) == Age::Same
-                && old.state == State::Reading
-                && old.owner == owner;
+            let still =
+                s.age(old.lap, p) == Age::Same && old.state == State::Reading && old.owner == owner;
             if still { Pc::Adopt { p, end: 0, old } } else { Pc::Unlock { adopted: None, owner } }
         }
         Pc::Adopt { p, end, old } => {
@@ -293,7 +290,11 @@ fn leave(s: &Scenario, w: &mut World, me: usize, choice: u8) -> world::Pc {
         w.ring.stamps[i] = Stamp { owner: 0, ..stamp };
         w.procs[me].leases[slot] = None;
         w.procs[me].leases[slot..].rotate_left(1);
-        return world::Pc::GetMany(if s.hint && !s.is(Mutant::NoHintNoScan) { Pc::GiveHint } else { after_lease(w, me) });
+        return world::Pc::GetMany(if s.hint && !s.is(Mutant::NoHintNoScan) {
+            Pc::GiveHint
+        } else {
+            after_lease(w, me)
+        });
     }
     w.ring.stamps[i] = Stamp { state: State::Released, ..stamp };
     w.acknowledge(me, slot);

@@ -134,8 +134,7 @@ pub(crate) fn step(s: &Scenario, w: &mut World, me: usize, pc: Pc, choice: u8) -
         Pc::CasSeal { cur, c } => {
             let i = s.index(cur);
             if w.ring.claims[i] == c {
-                w.ring.claims[i] =
-                    Claim { lap: s.lap(cur), n: 1, owner: 0, kind: Claimed::Closed };
+                w.ring.claims[i] = Claim { lap: s.lap(cur), n: 1, owner: 0, kind: Claimed::Closed };
                 return finish(w, me, cur);
             } else {
                 Pc::Idle { cur }
@@ -203,9 +202,10 @@ fn look(s: &Scenario, w: &mut World, me: usize, cur: u8, end: Word) -> Pc {
             show(s, w, me);
             return Pc::LatePeek { end };
         }
-        let more = w.procs[me].leases.iter().flatten().filter(|l| l.unit == 0 && !l.returned).count()
-            < usize::from(s.batch)
-            && w.held(me) < usize::from(s.leases);
+        let more =
+            w.procs[me].leases.iter().flatten().filter(|l| l.unit == 0 && !l.returned).count()
+                < usize::from(s.batch)
+                && w.held(me) < usize::from(s.leases);
         return if more { Pc::Look { cur: end.pos, end } } else { Pc::StorePeek { end } };
     }
     if gathered {

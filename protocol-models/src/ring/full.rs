@@ -1,6 +1,7 @@
 //! A producer at a full ring: the last look before it refuses. It helps whatever is stuck, and
 //! refuses at the very load that shows there is no room.
 
+use super::consumer_many::lock;
 use super::frontier::{self, After};
 use super::scenario::{Mutant, Scenario};
 use super::words::{Age, Claim, Stamp, State, Word};
@@ -22,7 +23,10 @@ pub(crate) enum Pc {
     Claim { x: u8, old: Stamp, truth: bool },
     Skip { x: u8, old: Stamp, c: Claim },
     Head { x: u8, n: u8 },
+    Lock { x: u8, owner: u8 },
+    Reread { x: u8, owner: u8 },
     Return { x: u8, old: Stamp },
+    Unlock { owner: u8, returned: bool },
     Hint,
 }
 
@@ -108,11 +112,14 @@ pub(crate) fn step(s: &Scenario, w: &mut World, me: usize, pc: Pc) -> world::Pc 
                 (Age::Older, ..) => Pc::Claim { x, old: stamp, truth },
                 (Age::Same, State::Ready, _) => return refuse(s, w, me, truth),
                 (Age::Same, State::Reading, Why::Space) => {
-                    let dead = stamp.owner != 0 && !s.locks && w.dead(s, stamp.owner);
-                    if !dead {
+                    if stamp.owner == 0 || !w.dead(s, stamp.owner) {
                         return refuse(s, w, me, truth);
                     }
-                    Pc::Return { x, old: stamp }
+                    if s.locks && !s.is(Mutant::ReturnWithoutLock) {
+                        Pc::Lock { x, owner: stamp.owner }
+                    } else {
+                        Pc::Return { x, old: stamp }
+                    }
                 }
                 (Age::Same, _, Why::Space) => {
                     return world::Pc::Frontier(frontier::Pc::Load, After::Put);
@@ -129,8 +136,7 @@ pub(crate) fn step(s: &Scenario, w: &mut World, me: usize, pc: Pc) -> world::Pc 
             }
         }
         Pc::Skip { x, old, c } => {
-            let skipped =
-                Stamp { lap: s.lap(x), n: c.n, owner: 0, state: State::Skipped };
+            let skipped = Stamp { lap: s.lap(x), n: c.n, owner: 0, state: State::Skipped };
             w.cas_stamp(s, x, old, skipped);
             return again(s, w, me);
         }
@@ -138,12 +144,34 @@ pub(crate) fn step(s: &Scenario, w: &mut World, me: usize, pc: Pc) -> world::Pc 
             w.advance_head(s, x, n);
             return again(s, w, me);
         }
+        Pc::Lock { x, owner } => {
+            if !lock(w, me, owner) {
+                return again(s, w, me);
+            }
+            Pc::Reread { x, owner }
+        }
+        Pc::Reread { x, owner } => {
+            let old = w.stamp(s, x);
+            let still =
+                s.age(old.lap, x) == Age::Same && old.state == State::Reading && old.owner == owner;
+            if still { Pc::Return { x, old } } else { Pc::Unlock { owner, returned: false } }
+        }
         Pc::Return { x, old } => {
-            if w.cas_stamp(s, x, old, Stamp { owner: 0, ..old }) && s.hint {
+            let returned = w.cas_stamp(s, x, old, Stamp { owner: 0, ..old });
+            if s.locks && !s.is(Mutant::ReturnWithoutLock) {
+                Pc::Unlock { owner: old.owner, returned }
+            } else if returned && s.hint {
                 Pc::Hint
             } else {
                 return again(s, w, me);
             }
+        }
+        Pc::Unlock { owner, returned } => {
+            w.locks[usize::from(owner)] = 0;
+            if !returned || !s.hint {
+                return again(s, w, me);
+            }
+            Pc::Hint
         }
         Pc::Hint => {
             w.ring.hint = true;

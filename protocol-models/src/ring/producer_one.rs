@@ -58,7 +58,7 @@ pub(crate) fn step(s: &Scenario, w: &mut World, me: usize, pc: Pc) -> world::Pc 
         Pc::JoinTail if s.is(Mutant::NoRollOver) => Pc::JoinStoreTail { start: w.ring.tail },
         Pc::JoinTail => Pc::JoinHead { start: w.ring.tail },
         Pc::JoinHead { start } => {
-            let head = if s.one_consumer { w.ring.peek } else { w.ring.head };
+            let head = w.ring.head;
             Pc::JoinRoll { start: if head.pos > start.pos { head } else { start } }
         }
         Pc::JoinRoll { start } => {

@@ -65,6 +65,8 @@ pub(crate) enum Mutant {
     RunFirstToLast,
     /// A recoverer does not take the dead participant's lock.
     RecoverWithoutLock,
+    /// A producer at a full ring returns a dead reader's record without that lock.
+    ReturnWithoutLock,
     /// A joiner publishes itself without scrubbing.
     JoinWithoutScrub,
     /// One consumer: `peek` is stored after exposure.
@@ -238,8 +240,7 @@ impl Scenario {
 
     /// Number of the first packet of call `call` of participant `who`.
     pub(crate) fn packet(&self, who: usize, call: usize) -> u8 {
-        let before: u8 =
-            self.roles[..who].iter().flat_map(|r| &r.puts).map(|p| p.packets()).sum();
+        let before: u8 = self.roles[..who].iter().flat_map(|r| &r.puts).map(|p| p.packets()).sum();
         before + self.roles[who].puts[..call].iter().map(|p| p.packets()).sum::<u8>()
     }
 

@@ -160,9 +160,10 @@ impl World {
 
     /// Whether the lock of the producer's role is free.
     pub(crate) fn role_is_free(&self, s: &Scenario) -> bool {
-        !s.roles.iter().zip(&self.procs).any(|(role, p)| {
-            role.kind == Kind::Producer && !matches!(p.pc, Pc::Dead | Pc::Absent)
-        })
+        !s.roles
+            .iter()
+            .zip(&self.procs)
+            .any(|(role, p)| role.kind == Kind::Producer && !matches!(p.pc, Pc::Dead | Pc::Absent))
     }
 
     /// Packets of the skipped record at `pos`, from its claim word. Only whoever then moves `head`
@@ -247,7 +248,8 @@ impl World {
     /// Shows the application every lease that it has not seen.
     pub(crate) fn expose(&mut self, s: &Scenario, me: usize) {
         for i in 0..MAX_LEASES {
-            let Some(mut lease) = self.procs[me].leases[i].filter(|l| l.unit == 0 && !l.returned) else {
+            let Some(mut lease) = self.procs[me].leases[i].filter(|l| l.unit == 0 && !l.returned)
+            else {
                 continue;
             };
             lease.unit = self.ring.units[s.index(lease.pos)];
@@ -352,9 +354,7 @@ impl Scenario {
     pub(crate) fn can_step(&self, w: &World, me: usize) -> bool {
         match w.procs[me].pc {
             Pc::Dead | Pc::Done => false,
-            Pc::Absent => {
-                self.roles[me].after.is_some_and(|before| w.procs[before].pc == Pc::Dead)
-            }
+            Pc::Absent => self.roles[me].after.is_some_and(|before| w.procs[before].pc == Pc::Dead),
             _ => w.procs[me].buffer[3].is_none(),
         }
     }
@@ -404,8 +404,7 @@ impl Model for Scenario {
     type Action = Action;
 
     fn init_states(&self) -> Vec<World> {
-        let none =
-            Proc { pc: Pc::Absent, call: 0, leases: [None; MAX_LEASES], buffer: [None; 4] };
+        let none = Proc { pc: Pc::Absent, call: 0, leases: [None; MAX_LEASES], buffer: [None; 4] };
         let mut w = World {
             ring: Ring::new(self.cap),
             procs: [none; MAX_PROCS],
