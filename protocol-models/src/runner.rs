@@ -23,6 +23,8 @@ pub(crate) enum System {
 #[derive(Clone, Debug)]
 pub(crate) struct Mutation {
     pub(crate) name: &'static str,
+    /// The property that must break.
+    pub(crate) property: &'static str,
     pub(crate) system: System,
 }
 
@@ -120,7 +122,12 @@ impl Spec {
 
     /// Explores every mutant until something breaks.
     pub fn run_mutants(&self, threads: usize) -> Vec<Explored> {
-        self.mutants.iter().map(|m| m.system.explore(Some(m.name), threads)).collect()
+        let run = |m: &Mutation| {
+            let explored = m.system.explore(Some(m.name), threads);
+            debug_assert_eq!(explored.properties, [m.property]);
+            explored
+        };
+        self.mutants.iter().map(run).collect()
     }
 }
 

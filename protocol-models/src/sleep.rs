@@ -43,6 +43,8 @@ pub(crate) struct Sleep {
     /// Publications wait in a store buffer, as those of a single producer.
     pub(crate) buffered: bool,
     pub(crate) mutant: Mutant,
+    /// The one property to check; all when not given.
+    pub(crate) only: Option<&'static str>,
 }
 
 /// Where a consumer is. `seen` is the doorbell's value before it looked.
@@ -148,6 +150,7 @@ impl Sleep {
             slices: false,
             buffered: false,
             mutant: Mutant::None,
+            only: None,
         }
     }
 
@@ -408,12 +411,14 @@ impl Model for Sleep {
     }
 
     fn properties(&self) -> Vec<Property<Self>> {
-        vec![
+        let mut all = vec![
             Property::always("no wake-up lost", |s: &Self, w: &State| s.sliced() || !s.lost(w)),
             Property::always("survivors take all", |s: &Self, w: &State| s.comes_to_rest(w)),
             Property::sometimes("somebody slept and woke", |_, w: &State| {
                 w.bells != [0; PROCS] && w.took.iter().sum::<u8>() > 0
             }),
-        ]
+        ];
+        all.retain(|p| self.only.is_none_or(|name| p.name == name));
+        all
     }
 }

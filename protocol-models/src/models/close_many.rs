@@ -60,19 +60,26 @@ pub(super) fn spec() -> Spec {
         min_states: 1_000_000,
         scenarios: rings(vec![seal(), seal_lapped(), seal_one_consumer(), seal_over_skipped()]),
         mutants: vec![
-            mutant("seal by the closer's flag alone", Mutant::SealByFlag, seal()),
+            mutant("seal by the closer's flag alone", Mutant::SealByFlag, seal(), super::CLOSED),
             mutant(
                 "seal by the closer's flag alone, one consumer",
                 Mutant::SealByFlag,
                 seal_one_consumer(),
+                super::CLOSED,
             ),
-            mutant("producer helps past the seal", Mutant::HelpPastClosed, seal()),
+            mutant("producer helps past the seal", Mutant::HelpPastClosed, seal(), super::CLOSED),
             mutant(
                 "helper believes a claim word of a later lap",
                 Mutant::HelperBelievesClaim,
                 seal_over_skipped(),
+                super::WEDGED,
             ),
-            mutant("closed at the seal, leases of others open", Mutant::ClosedAtSeal, seal()),
+            mutant(
+                "closed at the seal, leases of others open",
+                Mutant::ClosedAtSeal,
+                seal(),
+                super::CLOSED,
+            ),
         ],
     }
 }

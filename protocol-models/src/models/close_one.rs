@@ -40,21 +40,29 @@ pub(super) fn spec() -> Spec {
         min_states: 1_000_000,
         scenarios: rings(vec![one_to_one(), one_to_many()]),
         mutants: vec![
-            mutant("intent stored after loading closed", Mutant::IntentAfterClosed, one_to_one()),
+            mutant(
+                "intent stored after loading closed",
+                Mutant::IntentAfterClosed,
+                one_to_one(),
+                super::CLOSED,
+            ),
             mutant(
                 "closed believed without a membarrier",
                 Mutant::CloseWithoutBarrier,
                 one_to_one(),
+                super::CLOSED,
             ),
             mutant(
                 "closed believed without a membarrier, many consumers",
                 Mutant::CloseWithoutBarrier,
                 one_to_many(),
+                super::CLOSED,
             ),
             mutant(
                 "closed at the seal, leases of others open",
                 Mutant::ClosedAtSeal,
                 one_to_many(),
+                super::CLOSED,
             ),
         ],
     }

@@ -47,11 +47,17 @@ pub(super) fn spec() -> Spec {
         min_states: 500_000,
         scenarios: rings(vec![many_consumers(), two_producers(), one_consumer()]),
         mutants: vec![
-            mutant("peek stored after exposure", Mutant::PeekAfterExposure, one_consumer()),
+            mutant(
+                "peek stored after exposure",
+                Mutant::PeekAfterExposure,
+                one_consumer(),
+                super::FLAGGED,
+            ),
             mutant(
                 "frontier CAS without the head CAS first",
                 Mutant::FrontierWithoutHead,
                 many_consumers(),
+                super::WEDGED,
             ),
         ],
     }

@@ -48,9 +48,24 @@ pub(super) fn spec() -> Spec {
         min_states: 500_000,
         scenarios: rings(vec![hint_alone(), deaths(), batches()]),
         mutants: vec![
-            mutant("returned without hint or idle scan", Mutant::NoHintNoScan, hint_alone()),
-            mutant("hint not set again after an adoption", Mutant::HintNotSetAgain, batches()),
-            mutant("redelivery count not raised", Mutant::CountNotRaised, hint_alone()),
+            mutant(
+                "returned without hint or idle scan",
+                Mutant::NoHintNoScan,
+                hint_alone(),
+                super::WEDGED,
+            ),
+            mutant(
+                "hint not set again after an adoption",
+                Mutant::HintNotSetAgain,
+                batches(),
+                super::WEDGED,
+            ),
+            mutant(
+                "redelivery count not raised",
+                Mutant::CountNotRaised,
+                hint_alone(),
+                super::FLAGGED,
+            ),
         ],
     }
 }

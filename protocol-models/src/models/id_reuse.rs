@@ -50,14 +50,25 @@ pub(super) fn spec() -> Spec {
         min_states: 1_000_000,
         scenarios: rings(vec![consumer_id(), producer_id(), run_id()]),
         mutants: vec![
-            mutant("recovery without the dead's lock", Mutant::RecoverWithoutLock, consumer_id()),
+            mutant(
+                "recovery without the dead's lock",
+                Mutant::RecoverWithoutLock,
+                consumer_id(),
+                super::STOLEN,
+            ),
             mutant(
                 "full ring's record returned without the dead's lock",
                 Mutant::ReturnWithoutLock,
                 consumer_id(),
+                super::STOLEN,
             ),
-            mutant("joiner does not scrub", Mutant::JoinWithoutScrub, consumer_id()),
-            mutant("joiner does not scrub claims", Mutant::JoinWithoutScrub, producer_id()),
+            mutant("joiner does not scrub", Mutant::JoinWithoutScrub, consumer_id(), super::WEDGED),
+            mutant(
+                "joiner does not scrub claims",
+                Mutant::JoinWithoutScrub,
+                producer_id(),
+                super::WEDGED,
+            ),
         ],
     }
 }

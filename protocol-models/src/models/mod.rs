@@ -35,9 +35,21 @@ pub fn find(name: &str) -> Option<Spec> {
     all().into_iter().find(|s| s.name == name)
 }
 
-/// A scenario that must fail, because this rule is broken in it.
-fn mutant(name: &'static str, rule: Mutant, scenario: Scenario) -> Mutation {
-    Mutation { name, system: System::Ring(scenario.breaking(rule)) }
+const WEDGED: &str = "never wedged";
+const CLOSED: &str = "closed is true";
+const TORN: &str = "nothing torn";
+const FLAGGED: &str = "duplicates flagged and counted";
+const STOLEN: &str = "no record held twice";
+
+/// A scenario in which this rule is broken, so that this property must fail.
+fn mutant(
+    name: &'static str,
+    rule: Mutant,
+    scenario: Scenario,
+    property: &'static str,
+) -> Mutation {
+    let scenario = Scenario { only: Some(property), ..scenario.breaking(rule) };
+    Mutation { name, property, system: System::Ring(scenario) }
 }
 
 fn rings(scenarios: Vec<Scenario>) -> Vec<System> {

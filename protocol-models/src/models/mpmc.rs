@@ -59,14 +59,30 @@ pub(super) fn spec() -> Spec {
         min_states: 7_000_000,
         scenarios: rings(vec![mixed(), bounded(), laps(), interior()]),
         mutants: vec![
-            mutant("frontier CAS without the head CAS first", Mutant::FrontierWithoutHead, laps()),
-            mutant("stamps compared modulo four laps", Mutant::WrappingLaps, interior()),
-            mutant("redelivery count not raised", Mutant::CountNotRaised, laps()),
-            mutant("refusal without a last look", Mutant::NoLastLook, laps()),
+            mutant(
+                "frontier CAS without the head CAS first",
+                Mutant::FrontierWithoutHead,
+                laps(),
+                super::WEDGED,
+            ),
+            mutant(
+                "stamps compared modulo four laps",
+                Mutant::WrappingLaps,
+                interior(),
+                "order per producer",
+            ),
+            mutant("redelivery count not raised", Mutant::CountNotRaised, laps(), super::FLAGGED),
+            mutant(
+                "refusal without a last look",
+                Mutant::NoLastLook,
+                laps(),
+                "refusal never spurious",
+            ),
             mutant(
                 "maxsize checked against another tail than the claim's",
                 Mutant::MaxsizeAgainstStaleTail,
                 bounded(),
+                "maxsize kept",
             ),
         ],
     }

@@ -39,9 +39,24 @@ pub(super) fn spec() -> Spec {
         min_states: 100_000,
         scenarios: rings(vec![one_to_one(), many_to_one()]),
         mutants: vec![
-            mutant("peek stored after exposure", Mutant::PeekAfterExposure, one_to_one()),
-            mutant("ack only in a lazy word", Mutant::LazyAck, one_to_one()),
-            mutant("redelivery count not raised", Mutant::CountNotRaised, one_to_one()),
+            mutant(
+                "peek stored after exposure",
+                Mutant::PeekAfterExposure,
+                one_to_one(),
+                super::FLAGGED,
+            ),
+            mutant(
+                "ack only in a lazy word",
+                Mutant::LazyAck,
+                one_to_one(),
+                "no acked packet again",
+            ),
+            mutant(
+                "redelivery count not raised",
+                Mutant::CountNotRaised,
+                one_to_one(),
+                super::FLAGGED,
+            ),
         ],
     }
 }

@@ -50,12 +50,18 @@ pub(super) fn spec() -> Spec {
         min_states: 1_000_000,
         scenarios: rings(vec![one_to_many(), run_and_drop(), two_successors()]),
         mutants: vec![
-            mutant("new producer starts at tail", Mutant::NoRollOver, one_to_many()),
-            mutant("new producer starts at tail, one consumer", Mutant::NoRollOver, run_and_drop()),
+            mutant("new producer starts at tail", Mutant::NoRollOver, one_to_many(), super::TORN),
+            mutant(
+                "new producer starts at tail, one consumer",
+                Mutant::NoRollOver,
+                run_and_drop(),
+                super::TORN,
+            ),
             mutant(
                 "frontier CAS without the head CAS first",
                 Mutant::FrontierWithoutHead,
                 two_successors(),
+                super::WEDGED,
             ),
         ],
     }

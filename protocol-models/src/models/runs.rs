@@ -50,8 +50,18 @@ pub(super) fn spec() -> Spec {
         min_states: 1_000_000,
         scenarios: rings(vec![many(), one_consumer(), closed()]),
         mutants: vec![
-            mutant("run committed first to last", Mutant::RunFirstToLast, one_consumer()),
-            mutant("run committed first to last, many consumers", Mutant::RunFirstToLast, many()),
+            mutant(
+                "run committed first to last",
+                Mutant::RunFirstToLast,
+                one_consumer(),
+                super::WEDGED,
+            ),
+            mutant(
+                "run committed first to last, many consumers",
+                Mutant::RunFirstToLast,
+                many(),
+                super::WEDGED,
+            ),
         ],
     }
 }

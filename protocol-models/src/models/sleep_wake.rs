@@ -37,8 +37,11 @@ fn sliced() -> Sleep {
 }
 
 pub(super) fn spec() -> Spec {
-    let mutant =
-        |name, rule, sleep: Sleep| Mutation { name, system: System::Sleep(sleep.breaking(rule)) };
+    let mutant = |name, rule, sleep: Sleep| {
+        let property = if sleep.crashes > 0 { "survivors take all" } else { "no wake-up lost" };
+        let sleep = Sleep { only: Some(property), ..sleep.breaking(rule) };
+        Mutation { name, property, system: System::Sleep(sleep) }
+    };
     Spec {
         name: "sleep-wake",
         about: "futex sleep, one wake-up per put, pass-on; slices when somebody dies",

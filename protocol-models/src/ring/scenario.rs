@@ -128,6 +128,8 @@ pub(crate) struct Scenario {
     /// The single producer's stores wait in a store buffer until they are flushed.
     pub(crate) buffered: bool,
     pub(crate) mutant: Mutant,
+    /// The one property to check; all when not given.
+    pub(crate) only: Option<&'static str>,
 }
 
 impl Scenario {
@@ -149,6 +151,7 @@ impl Scenario {
             locks: false,
             buffered: false,
             mutant: Mutant::None,
+            only: None,
         }
     }
 

@@ -458,6 +458,8 @@ impl Model for Scenario {
     }
 
     fn properties(&self) -> Vec<Property<Self>> {
-        check::properties()
+        let mut all = check::properties();
+        all.retain(|p| self.only.is_none_or(|name| p.name == name));
+        all
     }
 }
