@@ -33,6 +33,8 @@ pub(crate) struct Sleep {
     pub(crate) name: &'static str,
     /// Puts of each publisher.
     pub(crate) puts: Vec<u8>,
+    /// Packets of one put, which wakes one waiter.
+    pub(crate) run: u8,
     /// Packets that each consumer takes before it goes away.
     pub(crate) quota: u8,
     /// Times that a waiter may leave for a reason of its own: deadline, another ring.
@@ -144,6 +146,7 @@ impl Sleep {
         Self {
             name,
             puts: puts.to_vec(),
+            run: 1,
             quota,
             leaves: 0,
             crashes: 0,
@@ -251,7 +254,7 @@ impl Sleep {
         w.publishers[me] = match w.publishers[me] {
             Publisher::Put => {
                 w.put[me] += 1;
-                w.buffered[me] += 1;
+                w.buffered[me] += self.run;
                 if !self.buffered {
                     w.flush(me);
                 }

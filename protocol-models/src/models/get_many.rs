@@ -44,7 +44,7 @@ pub(super) fn spec() -> Spec {
     Spec {
         name: "get-many",
         about: "several records in one call, released in any order",
-        min_states: 500_000,
+        min_states: 1_800_000,
         scenarios: rings(vec![many_consumers(), two_producers(), one_consumer()]),
         mutants: vec![
             mutant(

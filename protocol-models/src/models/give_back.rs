@@ -45,7 +45,7 @@ pub(super) fn spec() -> Spec {
     Spec {
         name: "give-back",
         about: "returned and orphaned records are adopted, flagged, counted",
-        min_states: 500_000,
+        min_states: 1_600_000,
         scenarios: rings(vec![hint_alone(), deaths(), batches()]),
         mutants: vec![
             mutant(

@@ -47,7 +47,7 @@ pub(super) fn spec() -> Spec {
     Spec {
         name: "id-reuse",
         about: "stalled recoverers, joiners that scrub the id they take over",
-        min_states: 1_000_000,
+        min_states: 2_200_000,
         scenarios: rings(vec![consumer_id(), producer_id(), run_id()]),
         mutants: vec![
             mutant(

@@ -56,7 +56,7 @@ pub(super) fn spec() -> Spec {
     Spec {
         name: "mpmc",
         about: "many producers, many consumers, refusals, maxsize, two deaths",
-        min_states: 7_000_000,
+        min_states: 8_900_000,
         scenarios: rings(vec![mixed(), bounded(), laps(), interior()]),
         mutants: vec![
             mutant(

@@ -18,6 +18,20 @@ fn one_to_one() -> Scenario {
     }
 }
 
+/// Records acked out of order, of which the successor takes the oldest while entries lap.
+fn laps() -> Scenario {
+    Scenario {
+        crashes: 1,
+        one_producer: true,
+        one_consumer: true,
+        leases: 3,
+        ..Scenario::new("one producer laps the ring behind a successor, 3 leases, 1 death", 3)
+            .producer(&[Put::of(1), Put::of(1), Put::of(1), Put::of(1), Put::of(2)])
+            .consumer()
+            .next_consumer(1)
+    }
+}
+
 fn many_to_one() -> Scenario {
     Scenario {
         crashes: 2,
@@ -36,8 +50,8 @@ pub(super) fn spec() -> Spec {
     Spec {
         name: "one-consumer",
         about: "one consumer with several leases, acks out of order, successors",
-        min_states: 100_000,
-        scenarios: rings(vec![one_to_one(), many_to_one()]),
+        min_states: 378_000,
+        scenarios: rings(vec![one_to_one(), many_to_one(), laps()]),
         mutants: vec![
             mutant(
                 "peek stored after exposure",
@@ -50,6 +64,18 @@ pub(super) fn spec() -> Spec {
                 Mutant::LazyAck,
                 one_to_one(),
                 "no acked packet again",
+            ),
+            mutant(
+                "successor does not roll head before it starts",
+                Mutant::NoRollAtStart,
+                one_to_one(),
+                super::WEDGED,
+            ),
+            mutant(
+                "successor goes on behind its own head",
+                Mutant::CursorBehindHead,
+                laps(),
+                super::WEDGED,
             ),
             mutant(
                 "redelivery count not raised",

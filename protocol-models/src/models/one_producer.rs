@@ -47,7 +47,7 @@ pub(super) fn spec() -> Spec {
     Spec {
         name: "one-producer",
         about: "one producer, its successors roll over what it stamped",
-        min_states: 1_000_000,
+        min_states: 2_300_000,
         scenarios: rings(vec![one_to_many(), run_and_drop(), two_successors()]),
         mutants: vec![
             mutant("new producer starts at tail", Mutant::NoRollOver, one_to_many(), super::TORN),

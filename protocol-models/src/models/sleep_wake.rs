@@ -16,6 +16,15 @@ fn quiet(quota: u8) -> Sleep {
     }
 }
 
+/// A run of two wakes one waiter, who passes it on.
+fn runs() -> Sleep {
+    Sleep {
+        leaves: 1,
+        run: 2,
+        ..Sleep::new("2 publishers of runs of 2, 2 waiters; no slices", &[1, 1], 2)
+    }
+}
+
 /// A single producer's store buffer against the sleeper's membarrier.
 fn buffered() -> Sleep {
     Sleep {
@@ -45,13 +54,14 @@ pub(super) fn spec() -> Spec {
     Spec {
         name: "sleep-wake",
         about: "futex sleep, one wake-up per put, pass-on; slices when somebody dies",
-        min_states: 200_000,
-        scenarios: [quiet(1), quiet(2), buffered(), sliced()].map(System::Sleep).to_vec(),
+        min_states: 4_400_000,
+        scenarios: [quiet(1), quiet(2), runs(), buffered(), sliced()].map(System::Sleep).to_vec(),
         mutants: vec![
             mutant("waiter bit set after the re-check", Mutant::BitAfterRecheck, buffered()),
             mutant("doorbell read after the re-check", Mutant::DoorbellReadLate, buffered()),
             mutant("all waiters cleared, one woken", Mutant::ClearAllWakeOne, quiet(1)),
             mutant("no pass-on", Mutant::NoPassOn, quiet(2)),
+            mutant("no pass-on after a run", Mutant::NoPassOn, runs()),
             mutant("no membarrier before the re-check", Mutant::NoBarrier, buffered()),
             mutant("no slices when somebody dies", Mutant::NoSlices, sliced()),
             mutant("bit not set again after a wake-up", Mutant::BitNotSetAgain, quiet(2)),

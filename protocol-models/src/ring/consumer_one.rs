@@ -60,10 +60,13 @@ pub(crate) fn choices(s: &Scenario, w: &World, me: usize, pc: Pc) -> u8 {
 /// Takes one step.
 pub(crate) fn step(s: &Scenario, w: &mut World, me: usize, pc: Pc, choice: u8) -> world::Pc {
     let next = match pc {
+        Pc::Start if s.is(Mutant::NoRollAtStart) => Pc::Idle { cur: w.ring.head.pos },
         Pc::Start => Pc::Roll { cur: w.ring.head.pos },
         Pc::Roll { cur } => roll(s, w, cur),
         Pc::Idle { cur } => {
-            let cur = cur.max(w.ring.head.pos);
+            let behind = s.is(Mutant::CursorBehindHead);
+            // Acking the oldest may have rolled `head` over records this one never looked at.
+            let cur = if behind { cur } else { cur.max(w.ring.head.pos) };
             match option(s, w, me, choice) {
                 Some(Option_::Ack(slot)) => ack(s, w, me, slot, cur),
                 Some(Option_::GiveBack(slot)) => {

@@ -83,6 +83,10 @@ pub(crate) enum Mutant {
     NoRollOver,
     /// Acknowledgements live in a private word that is stored later.
     LazyAck,
+    /// The successor of a dead consumer does not roll `head` before it starts.
+    NoRollAtStart,
+    /// The successor goes on where it was, though its `head` has rolled past.
+    CursorBehindHead,
     /// A returned record is announced to nobody.
     NoHintNoScan,
     /// Whoever adopts a record does not set the hint again for those after it.
