@@ -391,7 +391,7 @@ impl Core {
     #[inline(always)]
     pub(crate) fn is_dead_letter(&self, taken: &Taken) -> bool {
         let max = self.ring.geometry().max_deliveries;
-        max != 0 && taken.redeliveries >= max
+        max != 0 && taken.redeliveries() >= max
     }
 
     /// Puts a packet into the dead-letter ring, or counts it where there is none; the caller then
@@ -402,7 +402,7 @@ impl Core {
         if self.home.has_dead_letters() {
             let Some(letters) = self.home.dead_letters() else { return false };
             let payload = self.ring.payload(taken);
-            if letters.put_record(taken.kind, payload, Wait::No).is_err() {
+            if letters.put_record(taken.kind(), payload, Wait::No).is_err() {
                 return false;
             }
         }

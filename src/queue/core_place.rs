@@ -19,7 +19,7 @@ impl Core {
         wait: Wait,
     ) -> Result<RingReservation, PutError> {
         self.check_put(len)?;
-        let units = self.ring.geometry().units(len);
+        let units = self.ring.units(len);
         let (claim, lent) = match self.ring.geometry().producers {
             Side::Multi => (self.claim_multi(&self.cache, units, wait)?, None),
             Side::Single => {
@@ -41,7 +41,7 @@ impl Core {
         wait: Wait,
     ) -> Result<Claim, PutError> {
         self.check_put(len)?;
-        let units = self.ring.geometry().units(len);
+        let units = self.ring.units(len);
         match self.ring.claim_single(mine, units, 1) {
             Ok(claim) => Ok(claim),
             Err(refused) => {
@@ -59,7 +59,7 @@ impl Core {
         wait: Wait,
     ) -> Result<Claim, PutError> {
         self.check_put(len)?;
-        self.claim_multi(cache, self.ring.geometry().units(len), wait)
+        self.claim_multi(cache, self.ring.units(len), wait)
     }
 
     /// Commits what was written in place.
@@ -74,8 +74,8 @@ impl Core {
     ) {
         self.stamp_time(claim, 0);
         match state {
-            Some(state) => self.ring.commit_single(state, claim, kind, len, inline, self.me),
-            None => self.ring.commit(claim, kind, len, inline, self.me),
+            Some(state) => self.ring.commit_single(state, claim, kind, len, inline),
+            None => self.ring.commit(claim, kind, len, inline),
         }
         self.published();
     }

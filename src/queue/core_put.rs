@@ -22,7 +22,7 @@ impl Core {
         if !self.is_here() {
             return Err(PutError::Forked);
         }
-        let max = self.ring.geometry().max_payload();
+        let max = self.ring.max_payload();
         if len > max {
             return Err(PutError::TooLarge { len, max });
         }
@@ -31,7 +31,7 @@ impl Core {
 
     #[inline(always)]
     pub(crate) fn is_inline(&self, len: usize) -> bool {
-        len <= self.ring.geometry().inline_bytes()
+        self.ring.is_inline(len)
     }
 
     #[inline(always)]
@@ -60,12 +60,12 @@ impl Core {
         wait: Wait,
     ) -> Result<(), PutError> {
         self.check_put(payload.len())?;
-        let units = self.ring.geometry().units(payload.len());
+        let units = self.ring.units(payload.len());
         let mut claim = self.claim_multi(cache, units, wait)?;
         let inline = self.is_inline(payload.len());
         self.ring.write(&mut claim, 0, inline, payload);
         self.stamp_time(&mut claim, 0);
-        self.ring.commit(&claim, kind, payload.len(), inline, self.me);
+        self.ring.commit(&claim, kind, payload.len(), inline);
         self.published();
         self.ring.sample_high_water_shared(cache, &claim);
         Ok(())
@@ -100,7 +100,7 @@ impl Core {
         match self.try_put_single(mine, kind, payload) {
             Ok(()) => {}
             Err(refused) => {
-                let units = self.ring.geometry().units(payload.len());
+                let units = self.ring.units(payload.len());
                 self.wait_for_room(refused, units, wait, || {
                     self.try_put_single(mine, kind, payload)
                 })?;
@@ -117,12 +117,12 @@ impl Core {
         kind: u8,
         payload: &[u8],
     ) -> Result<(), Refused> {
-        let units = self.ring.geometry().units(payload.len());
+        let units = self.ring.units(payload.len());
         let mut claim = self.ring.claim_single(mine, units, 1)?;
         let inline = self.is_inline(payload.len());
         self.ring.write(&mut claim, 0, inline, payload);
         self.stamp_time(&mut claim, 0);
-        self.ring.commit_single(mine, &claim, kind, payload.len(), inline, self.me);
+        self.ring.commit_single(mine, &claim, kind, payload.len(), inline);
         Ok(())
     }
 
@@ -130,7 +130,7 @@ impl Core {
     /// for each try, never while waiting.
     fn put_shared(&self, kind: u8, payload: &[u8], wait: Wait) -> Result<(), PutError> {
         self.check_put(payload.len())?;
-        let units = self.ring.geometry().units(payload.len());
+        let units = self.ring.units(payload.len());
         let first = {
             let mut slot = self.producer_slot(wait)?;
             self.try_put_single(shared(&mut slot), kind, payload)
@@ -257,7 +257,7 @@ impl Core {
         let mut done = 0;
         let most = RUN_MAX.min(self.ring.geometry().bits().max_units() as usize);
         while done < payloads.len() {
-            let fit = |payload: &&&[u8]| self.ring.geometry().units(payload.len()) == 1;
+            let fit = |payload: &&&[u8]| self.ring.units(payload.len()) == 1;
             let run = payloads[done..].iter().take(most).take_while(fit).count();
             let put = if run <= 1 {
                 self.put_multi(cache, kind, payloads[done], wait).map(|()| 1)
@@ -302,7 +302,7 @@ impl Core {
             self.ring.describe_in_run(&claim, i as u64, kind, payload.len(), inline);
             bytes += payload.len() as u64;
         }
-        self.ring.commit_run(&claim, bytes, self.me);
+        self.ring.commit_run(&claim, bytes);
         self.published();
         self.ring.sample_high_water_shared(cache, &claim);
         Ok(count)

@@ -43,9 +43,9 @@ impl RecordInfo {
     #[inline(always)]
     pub(crate) fn new(taken: &Taken, timestamp_ns: Option<u64>) -> Self {
         Self {
-            kind: RecordKind(taken.kind),
-            len: taken.len,
-            delivery_count: taken.redeliveries + 1,
+            kind: RecordKind(taken.kind()),
+            len: taken.len(),
+            delivery_count: taken.redeliveries() + 1,
             timestamp_ns,
         }
     }

@@ -18,13 +18,16 @@ pub(crate) struct Spin {
 }
 
 /// Looks of the longest spin: some fifty microseconds.
-const MAX_LOOKS: u32 = 256;
+const MAX_LOOKS: u32 = 384;
 /// Looks of the shortest.
 const MIN_LOOKS: u32 = 4;
-/// Looks before the pauses between them grow.
-const EAGER_LOOKS: u32 = 16;
-/// Longest pause, in spin hints. A consumer that looks without pause takes the line from a producer
-/// that is in the middle of writing it.
+/// Spin hints before the first look: one that has caught up with a stream, and looks at once, takes
+/// the line from a producer that is in the middle of writing it.
+const FIRST_PAUSE: u32 = 2;
+/// Looks without any pause after that: whoever has still found nothing waits for an answer, not for
+/// a stream.
+const EAGER_LOOKS: u32 = 128;
+/// Longest pause between later looks, in spin hints.
 const MAX_PAUSE: u32 = 8;
 /// A spin at full length is tried after every so many failures.
 const RETRY_EVERY: u32 = 32;
@@ -49,7 +52,7 @@ impl Spin {
     pub(crate) fn until<T>(&self, mut look: impl FnMut() -> Option<T>) -> Option<T> {
         // RELAXED, all of them: advice.
         let looks = self.looks.load(Ordering::Relaxed);
-        let mut pauses = 1;
+        let mut pauses = FIRST_PAUSE;
         for done in 0..looks {
             for _ in 0..pauses {
                 crate::sync::spin_hint();
@@ -60,9 +63,7 @@ impl Spin {
                 }
                 return Some(found);
             }
-            if done >= EAGER_LOOKS && pauses < MAX_PAUSE {
-                pauses += 1;
-            }
+            pauses = if done < EAGER_LOOKS { 0 } else { (pauses + 1).min(MAX_PAUSE) };
         }
         self.failed(looks);
         None

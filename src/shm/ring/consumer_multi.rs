@@ -129,7 +129,7 @@ impl Ring {
         crate::sync::crash_point("adopt.after_hint");
         let me = peers.me();
         let mut pos = self.reclaim_limit();
-        for _ in 0..self.bits.entries() {
+        for _ in 0..self.entries {
             let (word, stamp) = self.load_stamp(pos);
             if stamp.lap != self.bits.lap(pos) || stamp.state == State::Ready {
                 return None;
@@ -171,7 +171,7 @@ impl Ring {
     pub fn return_what_the_dead_hold(&self, peers: &dyn Peers) -> bool {
         let mut found = false;
         let mut pos = self.reclaim_limit();
-        for _ in 0..self.bits.entries() {
+        for _ in 0..self.entries {
             let (word, stamp) = self.load_stamp(pos);
             if stamp.lap != self.bits.lap(pos) || stamp.state == State::Ready {
                 break;
