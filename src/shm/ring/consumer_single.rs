@@ -263,7 +263,7 @@ impl Ring {
     pub fn publish_hint(&self, mine: &mut SingleConsumer) {
         mine.hint_at = mine.head.pos + self.entries / 8;
         let header = self.memory().header();
-        // SYNC hint (pairs with `refresh_limit`): our reads below are over.
+        // SYNC head-hint (pairs with `refresh_limit`): our reads below are over.
         header.hint.head_hint.store(mine.head.pos, Release);
         header.consumers.bytes.store(mine.bytes, Relaxed); // RELAXED: a statistic.
         header.consumers.extra_units.store(mine.extra_units, Relaxed); // RELAXED: as above.

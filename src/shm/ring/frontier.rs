@@ -188,7 +188,7 @@ impl Ring {
         let done = entry.stamp.compare_exchange(word, returned, AcqRel, Relaxed).is_ok();
         crate::sync::crash_point("return.between_stamp_and_hint");
         if done {
-            // SYNC hint (pairs with the swap in `adopt`): the stamp is visible before the hint.
+            // SYNC recovery-hint (pairs with the swap in `adopt`): the stamp is visible before the hint.
             self.memory().header().shared.recovery.store(1, Release);
         }
         done

@@ -158,18 +158,18 @@ unsafe fn copy_short(from: *const u8, to: *mut u8, len: usize) {
         // SAFETY: the first `N` of `len` bytes.
         let first = unsafe { from.cast::<[u8; N]>().read() };
         // SAFETY: the last `N` of `len` bytes.
-        let last = unsafe { from.add(len - N).cast::<[u8; N]>().read() };
+        let last = unsafe { from.wrapping_add(len - N).cast::<[u8; N]>().read() };
         // SAFETY: as for reading.
         unsafe { to.cast::<[u8; N]>().write(first) };
         // SAFETY: as for reading.
-        unsafe { to.add(len - N).cast::<[u8; N]>().write(last) };
+        unsafe { to.wrapping_add(len - N).cast::<[u8; N]>().write(last) };
     }
     if len >= 16 {
         if len > 32 {
             // SAFETY: bytes 16 to 32 of more than 32.
-            let middle = unsafe { from.add(16).cast::<[u8; 16]>().read() };
+            let middle = unsafe { from.wrapping_add(16).cast::<[u8; 16]>().read() };
             // SAFETY: as for reading.
-            unsafe { to.add(16).cast::<[u8; 16]>().write(middle) };
+            unsafe { to.wrapping_add(16).cast::<[u8; 16]>().write(middle) };
         }
         // SAFETY: at least 16 bytes.
         unsafe { both_ends::<16>(from, to, len) };

@@ -136,7 +136,7 @@ impl Ring {
     #[cold]
     fn refresh_limit(&self, mine: &mut SingleProducer, n: u64) -> Result<(), Refused> {
         let end = mine.tail.pos + n;
-        // SYNC hint (pairs with the consumer's lazy store): carries the same edge as the head.
+        // SYNC head-hint (pairs with the consumer's lazy store): carries the same edge as the head.
         mine.limit = mine.limit.max(self.memory().header().hint.head_hint.load(Acquire));
         if end.saturating_sub(mine.limit) > self.entries {
             mine.limit = self.reclaim_limit();
