@@ -219,7 +219,9 @@ impl Script {
                         (_, Some(error)) => return Err(err(error)),
                         (_, None) => {}
                     },
-                    None => queue.put_records(RecordKind::RAW, &slices, wait).map_err(err)?,
+                    None => queue
+                        .put_records(RecordKind::RAW, &slices, wait)
+                        .map_err(|error| err(error.error))?,
                 }
                 Ok(count.to_string())
             }

@@ -4,7 +4,7 @@ use std::fs;
 use std::os::unix::fs::{PermissionsExt, chown};
 use std::path::{Path, PathBuf};
 
-use nix::mount::{MsFlags, mount};
+use nix::mount::{MntFlags, MsFlags, mount, umount2};
 use nix::sched::{CloneFlags, unshare};
 use ringway::queue::{QueueConfig, QueueDescriptor};
 use ringway::shm::Lifetime;
@@ -111,6 +111,15 @@ fn a_full_filesystem_is_an_error_at_creation_and_never_a_sigbus() {
     });
 }
 
+/// A mounted filesystem; unmounted before the directory it is in is removed.
+struct Unmount(PathBuf);
+
+impl Drop for Unmount {
+    fn drop(&mut self) {
+        let _ = umount2(&self.0, MntFlags::MNT_DETACH);
+    }
+}
+
 fn on_a_small_filesystem() {
     let place = place();
     let small = place.path().join("small");
@@ -125,6 +134,7 @@ fn on_a_small_filesystem() {
         println!("SKIPPED: no small filesystem can be mounted here: {errno}");
         return;
     }
+    let _unmount = Unmount(small.clone());
     let there = |name: &str, bytes: u64| {
         let config = QueueConfig {
             capacity_packets: Some(256),
