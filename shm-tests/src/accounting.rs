@@ -15,25 +15,42 @@ use std::collections::BTreeMap;
 use std::fs::{self, File};
 use std::io::{self, Write};
 use std::path::Path;
+use std::sync::LazyLock;
 
 use xxhash_rust::xxh3::xxh3_64;
 
-use crate::random::mix;
+use crate::random::{Random, mix};
 
 /// Bytes of a packet before its body: producer, number, checksum.
 pub const HEADER_BYTES: usize = 24;
 
+/// Longest packet there is.
+pub const MOST_BYTES: usize = 1 << 20;
+
+/// What bodies are cut from: cheap to copy, and different everywhere.
+static NOISE: LazyLock<Vec<u8>> = LazyLock::new(|| {
+    let mut random = Random::new(7);
+    (0..MOST_BYTES / 8).flat_map(|_| random.next_u64().to_le_bytes()).collect()
+});
+
 /// Writes packet `number` of `producer` into `out`, which it replaces; `most` bounds its length.
 pub fn fill(out: &mut Vec<u8>, producer: u64, number: u64, most: usize) {
-    out.clear();
     let seed = mix(producer.wrapping_mul(0x1_0000_0001) ^ mix(number));
     // Half of them fit an entry, the others are spread over all lengths.
+    let most = most.min(MOST_BYTES);
     let room = if seed & 1 == 0 { most.min(48) } else { most };
-    let body = (seed >> 1) as usize % (room.saturating_sub(HEADER_BYTES) + 1);
+    fill_len(out, producer, number, (seed >> 1) as usize % (room + 1));
+}
+
+/// As [`fill`], with a packet of `len` bytes; at least [`HEADER_BYTES`], at most [`MOST_BYTES`].
+pub fn fill_len(out: &mut Vec<u8>, producer: u64, number: u64, len: usize) {
+    out.clear();
     out.extend(producer.to_le_bytes());
     out.extend(number.to_le_bytes());
     out.extend([0; 8]);
-    out.extend((0..body).map(|i| (seed >> (i % 8 * 8)) as u8 ^ i as u8));
+    let body = len.clamp(HEADER_BYTES, MOST_BYTES) - HEADER_BYTES;
+    let start = mix(producer ^ mix(number)) as usize % (MOST_BYTES - body);
+    out.extend_from_slice(&NOISE[start..start + body]);
     let check = xxh3_64(out);
     out[16..24].copy_from_slice(&check.to_le_bytes());
 }

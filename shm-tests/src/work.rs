@@ -8,8 +8,9 @@ use ringway::queue::{Lease, Queue};
 use crate::accounting::{self, Event, Log};
 use crate::random::Random;
 
-/// Puts `packets` numbered packets, `batch` at a time, and writes down each put that returned. Ends
-/// early when the queue is closed. Returns how many were put.
+/// Puts `packets` numbered packets and writes down each put that returned: single ones of up to
+/// `most_bytes`, or with a `batch` above 1 so many at a time, of `most_bytes` each. Ends early when
+/// the queue is closed. Returns how many were put.
 ///
 /// # Errors
 /// What went wrong, as an answer.
@@ -26,17 +27,22 @@ pub fn produce(
     let mut next = 0;
     while next < packets {
         let count = batch.clamp(1, packets - next);
-        let batch = &mut buffers[..count as usize];
-        for (buffer, number) in batch.iter_mut().zip(next..) {
-            accounting::fill(buffer, producer, number, most_bytes);
+        let packets = &mut buffers[..count as usize];
+        for (buffer, number) in packets.iter_mut().zip(next..) {
+            if batch == 1 {
+                accounting::fill(buffer, producer, number, most_bytes);
+            } else {
+                // Runs of equals take their time to be written, so that a kill may come in between.
+                accounting::fill_len(buffer, producer, number, most_bytes);
+            }
         }
-        let (put, error) = if let [one] = batch {
+        let (put, error) = if let [one] = packets {
             match queue.put(one) {
                 Ok(()) => (1, None),
                 Err(error) => (0, Some(error)),
             }
         } else {
-            let slices: Vec<&[u8]> = batch.iter().map(Vec::as_slice).collect();
+            let slices: Vec<&[u8]> = packets.iter().map(Vec::as_slice).collect();
             match queue.put_many(&slices) {
                 Ok(()) => (count, None),
                 Err(error) => (error.put as u64, Some(error.error)),

@@ -35,7 +35,8 @@ fn fifo(mode: usize) {
     for (i, putter) in putters.iter_mut().enumerate() {
         // The second one puts runs.
         let batch = if i == 0 { 1 } else { 20 };
-        putter.send(format!("produce q {i} {each} {batch} {SMALL_MOST} {}", log("producer", i)));
+        let most = if i == 0 { SMALL_MOST } else { 40 };
+        putter.send(format!("produce q {i} {each} {batch} {most} {}", log("producer", i)));
     }
     for putter in &mut putters {
         assert_eq!(putter.answer_ok(), each.to_string());

@@ -1,18 +1,26 @@
 //! Processes killed at random, and the account at the end.
 
+use std::sync::atomic::Ordering::Acquire;
+use std::time::Duration;
+
 use ringway::QueueDescriptor;
-use ringway::queue::{Queue, Side};
+use ringway::queue::{Queue, QueueConfig, Side};
+use ringway::shm::ring::Ring;
 use shm_tests::accounting::{Ledger, Summary};
 use shm_tests::peer::Peer;
 use shm_tests::place::Place;
 use shm_tests::random::Random;
 use shm_tests::{WATCHDOG, wait_until};
 
-use crate::{MODES, SMALL_MOST, place, small};
+use crate::{MODES, place};
+
+/// Large, so that writing takes long enough to be caught in the middle.
+const UNIT_BYTES: u64 = 16 * 1024;
 
 /// A ring with producers and consumers that are killed and replaced.
 struct Arena<'a> {
     place: &'a Place,
+    name: &'static str,
     queue: QueueDescriptor,
     handle: Queue,
     random: Random,
@@ -22,13 +30,58 @@ struct Arena<'a> {
     consumers: Vec<Peer>,
 }
 
+/// Stops a peer at a moment when `busy` holds, if that can be had in so many tries.
+fn stop_when(random: &mut Random, peer: &Peer, tries: u32, busy: impl Fn() -> bool) {
+    for _ in 0..tries {
+        peer.stop();
+        if busy() {
+            return;
+        }
+        peer.resume();
+        // Not to wait for anything: it shall be stopped somewhere else the next time.
+        std::thread::sleep(Duration::from_micros(random.below(150)));
+    }
+}
+
+/// Says whether a stopped producer has claimed room that it has not committed yet.
+fn is_writing(ring: &Ring, id: u16) -> bool {
+    let bits = ring.geometry().bits();
+    let (producers, consumers) =
+        (&ring.memory().header().producers, &ring.memory().header().consumers);
+    let tail = bits.unpack_mark(producers.tail.load(Acquire)).pos;
+    if ring.geometry().producers == Side::Single {
+        return producers.intent.load(Acquire) > tail;
+    }
+    let mut pos = bits.unpack_mark(consumers.head.load(Acquire)).pos;
+    for _ in 0..bits.entries() {
+        let claim = bits.unpack(ring.memory().claim(pos).load(Acquire));
+        if claim.lap != bits.lap(pos) {
+            return false;
+        }
+        let stamp = bits.unpack(ring.memory().entry(pos).stamp.load(Acquire));
+        if claim.owner == id && stamp.lap < bits.lap(pos) {
+            return true;
+        }
+        pos += claim.n;
+    }
+    false
+}
+
 impl<'a> Arena<'a> {
     fn new(place: &'a Place, mode: usize, batch: u64, random: Random) -> Self {
         let (name, producers, consumers) = MODES[mode];
-        let queue = place.queue(name, small(producers, consumers));
+        let config = QueueConfig {
+            capacity_packets: Some(64),
+            capacity_bytes: Some(64 * UNIT_BYTES),
+            producers,
+            consumers,
+            ..QueueConfig::default()
+        };
+        let queue = place.queue(name, config);
         let handle = queue.queue().unwrap();
         let mut arena = Self {
             place,
+            name,
             queue,
             handle,
             random,
@@ -63,7 +116,8 @@ impl<'a> Arena<'a> {
     fn producer(&mut self) -> Peer {
         let (mut peer, log) = (self.peer(), self.log("producer"));
         let (number, batch) = (self.incarnations, self.batch);
-        let most = if batch == 1 { SMALL_MOST } else { 64 };
+        // Packets of up to a quarter of the ring, or runs of single units.
+        let most = if batch == 1 { 16 * UNIT_BYTES } else { UNIT_BYTES };
         peer.send(format!("produce q {number} 1000000000 {batch} {most} {log}"));
         peer
     }
@@ -84,16 +138,37 @@ impl<'a> Arena<'a> {
         }
     }
 
+    /// Kills a producer and replaces it; mostly one that is just writing.
     fn kill_a_producer(&mut self) {
         let one = self.random.below(self.producers.len() as u64) as usize;
+        let (id, tries) = (self.id_of(&self.producers[one]), self.tries());
+        let ring = self.handle.ring().unwrap().raw();
+        stop_when(&mut self.random, &self.producers[one], tries, || is_writing(ring, id));
         self.producers[one].kill();
         self.producers[one] = self.producer();
     }
 
+    /// Kills a consumer and replaces it; mostly one that holds something.
     fn kill_a_consumer(&mut self) {
         let one = self.random.below(self.consumers.len() as u64) as usize;
+        let (id, tries) = (self.id_of(&self.consumers[one]), self.tries());
+        let ring = self.handle.ring().unwrap().raw();
+        let single = ring.geometry().consumers == Side::Single;
+        stop_when(&mut self.random, &self.consumers[one], tries, || {
+            let others = if single { 0 } else { ring.leased(id) };
+            ring.leased(0) > others
+        });
         self.consumers[one].kill();
         self.consumers[one] = self.consumer();
+    }
+
+    fn id_of(&self, peer: &Peer) -> u16 {
+        self.place.participant(self.name, peer.id()).unwrap()
+    }
+
+    /// How often to try for a special moment: one time in four, any moment will do.
+    fn tries(&mut self) -> u32 {
+        if self.random.below(4) == 0 { 0 } else { 40 }
     }
 
     /// Closes the queue, lets it drain, and settles the account.
@@ -121,7 +196,7 @@ impl<'a> Arena<'a> {
 }
 
 fn torture(mode: usize) {
-    const KILLS: u64 = 15;
+    const KILLS: u64 = 20;
     let place = place();
     let mut arena = Arena::new(&place, mode, 1, Random::of_run(MODES[mode].0));
     for _ in 0..KILLS {
@@ -161,11 +236,12 @@ fn whoever_is_killed_nothing_is_lost_mpmc() {
 fn runs(mode: usize) {
     const KILLS: u64 = 25;
     let place = place();
-    let mut arena = Arena::new(&place, mode, 32, Random::of_run("runs"));
+    let mut arena = Arena::new(&place, mode, 16, Random::of_run("runs"));
     for _ in 0..KILLS {
         arena.run_on(100);
         arena.kill_a_producer();
     }
+    assert_ne!(arena.handle.stats().skipped, 0, "no run was caught in the middle");
     let summary = arena.finish(0);
     assert_eq!(summary.again, 0, "no consumer was killed");
 }
