@@ -18,6 +18,7 @@ use crate::shm::recovery;
 use crate::shm::ring::{
     Missing, ProducerCache, Refused, Ring, SingleConsumer, SingleProducer, Taken,
 };
+use crate::shm::segment::Segment;
 use crate::shm::storage::Side;
 use crate::shm::wait::{self, For, LocalWaiters};
 use crate::sync::Ordering::{Relaxed, Release};
@@ -41,6 +42,11 @@ pub(crate) trait Home: Peers + std::fmt::Debug {
 
     /// Says whether such a ring is named, whether or not it can be reached.
     fn has_dead_letters(&self) -> bool;
+
+    /// The segment, and the ring's index in it; `None` on the heap.
+    fn place(&self) -> Option<(&Segment, usize)> {
+        None
+    }
 }
 
 /// One ring as one process uses it. Shared by all handles, leases and reservations of it.

@@ -28,6 +28,7 @@ mod spec;
 mod spin;
 mod typed;
 
+pub use crate::shm::inspect::{BlockKind, Blocker};
 pub use crate::shm::storage::{Geometry, Side};
 pub use backend::{QueueBackend, QueueStats, RecordKind, Wait};
 pub use config::{

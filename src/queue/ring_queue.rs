@@ -13,6 +13,7 @@ use crate::queue::segment_home::SegmentHome;
 use crate::queue::spec::ShmAddress;
 use crate::queue::{Lease, QueueBackend, QueueStats, RecordKind, Reservation, Wait};
 use crate::shm::directory::Directory;
+use crate::shm::inspect::{self, Blocker, World};
 use crate::shm::names::SegmentName;
 use crate::shm::ring::Ring;
 use crate::shm::segment::{RingConfig, Segment, SegmentConfig};
@@ -215,6 +216,21 @@ impl RingQueue {
     /// [`GetError::RoleTaken`] while another handle or process is the consumer.
     pub fn consumer(&self) -> Result<Consumer, GetError> {
         Consumer::new(Arc::clone(&self.core))
+    }
+
+    /// Names who keeps the ring from going on: who writes the record at the head, and who reads the
+    /// oldest. A live one's record is never taken from it; a dead one's is recovered by whoever
+    /// needs the place next. Reads only; a system call for each. Empty in a forked child.
+    #[must_use]
+    pub fn blocked_by(&self) -> Vec<Blocker> {
+        if self.is_forked() {
+            return Vec::new();
+        }
+        let place = self.core.home.place();
+        let world = place.map_or_else(World::of_heap, |(segment, ring)| {
+            World::of_segment(segment, ring)
+        });
+        inspect::blocked_by(&self.core.ring, &world)
     }
 
     /// The ring beneath, for inspection.
