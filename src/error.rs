@@ -103,6 +103,12 @@ pub enum OpenError {
         /// The file.
         path: PathBuf,
     },
+    /// The handle was inherited by a fork. Permanent: open the segment anew.
+    #[error("{path}: this handle was inherited by a fork")]
+    Forked {
+        /// The segment's file.
+        path: PathBuf,
+    },
     /// No factory is registered for the descriptor's type.
     #[error("no queue type {queue_type:?} is registered in this process")]
     UnknownType {

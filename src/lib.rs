@@ -14,5 +14,15 @@ pub mod error;
 pub mod mutants;
 #[cfg(not(loom))]
 pub mod queue;
+#[cfg(not(loom))]
+pub mod routing;
 pub mod shm;
 mod sync;
+
+#[cfg(not(loom))]
+pub use queue::{Queue, QueueConfig, QueueDescriptor, TypedQueue};
+
+/// Runs the examples of README.md.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;

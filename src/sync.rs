@@ -15,6 +15,7 @@ mod imp {
     pub(crate) fn fence(order: Ordering) {
         loom::sync::atomic::fence(order);
     }
+    #[expect(dead_code, reason = "what spins is not modelled: models sleep at once")]
     pub(crate) fn spin_hint() {
         loom::hint::spin_loop();
         loom::thread::yield_now();

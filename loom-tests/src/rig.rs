@@ -75,23 +75,18 @@ impl Rig {
             other => other?,
         };
         self.ring.write(&mut claim, 0, true, &[value]);
-        self.ring.commit(&claim, 0, 1, true, me);
+        self.ring.commit(&claim, 0, 1, true);
         Ok(())
     }
 
     /// Puts one byte into a single-producer ring.
-    pub(crate) fn put_single(
-        &self,
-        mine: &mut SingleProducer,
-        me: u16,
-        value: u8,
-    ) -> Result<(), Refused> {
+    pub(crate) fn put_single(&self, mine: &mut SingleProducer, value: u8) -> Result<(), Refused> {
         let mut claim = match self.ring.claim_single(mine, 1, 1) {
             Err(Refused::Full) if self.ring.help_room() => self.ring.claim_single(mine, 1, 1)?,
             other => other?,
         };
         self.ring.write(&mut claim, 0, true, &[value]);
-        self.ring.commit_single(mine, &claim, 0, 1, true, me);
+        self.ring.commit_single(mine, &claim, 0, 1, true);
         Ok(())
     }
 
@@ -144,7 +139,7 @@ impl Rig {
                     Err(other) => panic!("{other:?}"),
                 },
             };
-            let redeliveries = taken.redeliveries;
+            let redeliveries = taken.redeliveries();
             got.push((self.finish(&taken, EVE), redeliveries));
         }
         self.expect_empty();
@@ -158,7 +153,7 @@ impl Rig {
         loop {
             match self.ring.take_single(mine) {
                 Ok(taken) => {
-                    got.push((self.value(&taken), taken.redeliveries));
+                    got.push((self.value(&taken), taken.redeliveries()));
                     self.ring.ack_single(mine, taken.pos, taken.n);
                 }
                 Err(Missing::Pending { .. }) if recovery::skip_dead_writer(&self.ring, &me) => {}
@@ -181,7 +176,7 @@ impl Rig {
         for _ in 0..ENTRIES / 2 {
             let mut claim = self.ring.claim(&cache, 2, EVE).expect("an empty ring has room");
             self.ring.write(&mut claim, 0, true, &[0]);
-            self.ring.commit(&claim, 0, 1, true, EVE);
+            self.ring.commit(&claim, 0, 1, true);
         }
         assert_eq!(self.ring.claim(&cache, 1, EVE), Err(Refused::Full));
         assert_eq!(self.drain().len() as u64, ENTRIES / 2);

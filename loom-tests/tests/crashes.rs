@@ -188,16 +188,16 @@ impl World {
         self.packet(number, |packet| {
             assert!(!packet.acked, "packet {number} was acknowledged, and comes back");
             assert!(
-                packet.exposures == 0 || taken.redeliveries > 0,
+                packet.exposures == 0 || taken.redeliveries() > 0,
                 "packet {number} comes again, unflagged"
             );
             assert!(
-                packet.exposures > 0 || taken.redeliveries == 0 || self.deaths.get() > 0,
+                packet.exposures > 0 || taken.redeliveries() == 0 || self.deaths.get() > 0,
                 "packet {number} is new, and flagged, though nobody died"
             );
             packet.exposures += 1;
         });
-        if taken.redeliveries == 0 {
+        if taken.redeliveries() == 0 {
             assert!(self.last_fresh.get() < Some(number), "packet {number} overtook another");
             self.last_fresh.set(Some(number));
         }
@@ -270,8 +270,8 @@ impl<'a> Person<'a> {
         let inline = bytes.len() <= ring.geometry().inline_bytes();
         ring.write(&mut claim, 0, inline, &bytes);
         match &mut self.producer {
-            Some(mine) => ring.commit_single(mine, &claim, 0, bytes.len(), inline, self.id),
-            None => ring.commit(&claim, 0, bytes.len(), inline, self.id),
+            Some(mine) => ring.commit_single(mine, &claim, 0, bytes.len(), inline),
+            None => ring.commit(&claim, 0, bytes.len(), inline),
         }
         self.world.packet(number, |packet| packet.committed = true);
         Ok(number)
@@ -285,7 +285,7 @@ impl<'a> Person<'a> {
             ring.write(&mut claim, i, true, &payload(number, 8));
             ring.describe_in_run(&claim, i, 0, 8, true);
         }
-        ring.commit_run(&claim, 16, self.id);
+        ring.commit_run(&claim, 16);
         for number in numbers {
             self.world.packet(number, |packet| packet.committed = true);
         }
@@ -320,7 +320,7 @@ impl<'a> Person<'a> {
         self.world.packet(number, |packet| packet.ack_begun = true);
         match &mut self.consumer {
             Some(mine) => self.world.ring.ack_single(mine, taken.pos, taken.n),
-            None => self.ring().release(taken.pos, taken.n, self.id, taken.len as u64),
+            None => self.ring().release(taken.pos, taken.n, self.id, taken.len() as u64),
         }
         self.world.packet(number, |packet| packet.acked = true);
     }

@@ -29,6 +29,9 @@ pub enum Wait {
     Forever,
     /// Until this instant.
     Until(Instant),
+    /// Like `Forever`, but a signal that is handled while this thread sleeps ends the wait with
+    /// `Interrupted`; the other ways of waiting go on after a signal.
+    Interruptible,
 }
 
 impl Wait {
@@ -138,5 +141,25 @@ pub trait QueueBackend: Send + Sync + std::fmt::Debug {
     /// For kinds made of a Ringway ring: what a `Selector` waits on.
     fn ring(&self) -> Option<&crate::queue::RingQueue> {
         None
+    }
+}
+
+impl From<crate::shm::ring::RingStats> for QueueStats {
+    fn from(ring: crate::shm::ring::RingStats) -> Self {
+        Self {
+            puts: ring.puts,
+            gets: ring.gets,
+            bytes_put: ring.bytes_put,
+            bytes_got: ring.bytes_got,
+            full_waits: ring.full_waits,
+            empty_waits: ring.empty_waits,
+            refused: ring.refused,
+            redelivered: ring.redelivered,
+            skipped: ring.skipped,
+            dead_lettered: ring.dead_lettered,
+            high_water: ring.high_water,
+            put_blocked_ns: ring.put_blocked_ns,
+            get_blocked_ns: ring.get_blocked_ns,
+        }
     }
 }

@@ -5,6 +5,9 @@ use std::ops::{Deref, DerefMut};
 
 use crate::error::PutError;
 use crate::queue::RecordKind;
+use crate::queue::core_get::RingLease;
+use crate::queue::core_place::RingReservation;
+use crate::shm::ring::Taken;
 
 /// What a registered kind of queue does when a lease ends.
 pub trait ForeignLease: Send {
@@ -23,6 +26,31 @@ pub trait ForeignReservation: Send {
     fn commit(self: Box<Self>, payload: &[u8]) -> Result<(), PutError>;
 }
 
+/// What is known of a record besides its payload.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct RecordInfo {
+    /// What the record is.
+    pub kind: RecordKind,
+    /// Length of the payload, in bytes.
+    pub len: usize,
+    /// How many times it was delivered, this time included (see [`Lease::delivery_count`]).
+    pub delivery_count: u32,
+    /// Time of the put (`CLOCK_MONOTONIC`, nanoseconds), where the queue keeps it.
+    pub timestamp_ns: Option<u64>,
+}
+
+impl RecordInfo {
+    #[inline(always)]
+    pub(crate) fn new(taken: &Taken, timestamp_ns: Option<u64>) -> Self {
+        Self {
+            kind: RecordKind(taken.kind()),
+            len: taken.len(),
+            delivery_count: taken.redeliveries() + 1,
+            timestamp_ns,
+        }
+    }
+}
+
 /// A record taken and not yet acknowledged; derefs to its payload.
 ///
 /// While it lives, nobody else gets the record, and its memory is not reused. [`Lease::ack`] ends
@@ -34,6 +62,7 @@ pub struct Lease {
 }
 
 enum LeaseInner {
+    Ring(Option<RingLease>),
     Foreign {
         payload: Vec<u8>,
         kind: RecordKind,
@@ -53,14 +82,25 @@ impl Lease {
         end: Box<dyn ForeignLease>,
     ) -> Self {
         Self {
-            inner: LeaseInner::Foreign { payload, kind, redeliveries, timestamp_ns, end: Some(end) },
+            inner: LeaseInner::Foreign {
+                payload,
+                kind,
+                redeliveries,
+                timestamp_ns,
+                end: Some(end),
+            },
         }
+    }
+
+    pub(crate) fn ring(lease: RingLease) -> Self {
+        Self { inner: LeaseInner::Ring(Some(lease)) }
     }
 
     /// What the record is.
     #[must_use]
     pub fn kind(&self) -> RecordKind {
         match &self.inner {
+            LeaseInner::Ring(lease) => lease.as_ref().map_or(RecordKind::RAW, RingLease::kind),
             LeaseInner::Foreign { kind, .. } => *kind,
         }
     }
@@ -76,6 +116,7 @@ impl Lease {
     #[must_use]
     pub fn delivery_count(&self) -> u32 {
         match &self.inner {
+            LeaseInner::Ring(lease) => lease.as_ref().map_or(0, RingLease::redeliveries) + 1,
             LeaseInner::Foreign { redeliveries, .. } => redeliveries + 1,
         }
     }
@@ -84,13 +125,30 @@ impl Lease {
     #[must_use]
     pub fn timestamp_ns(&self) -> Option<u64> {
         match &self.inner {
+            LeaseInner::Ring(lease) => lease.as_ref().and_then(RingLease::timestamp_ns),
             LeaseInner::Foreign { timestamp_ns, .. } => *timestamp_ns,
+        }
+    }
+
+    /// The record's description.
+    #[must_use]
+    pub fn info(&self) -> RecordInfo {
+        RecordInfo {
+            kind: self.kind(),
+            len: self.len(),
+            delivery_count: self.delivery_count(),
+            timestamp_ns: self.timestamp_ns(),
         }
     }
 
     /// Acknowledges the record: it is never delivered again, and its memory may be reused.
     pub fn ack(mut self) {
         match &mut self.inner {
+            LeaseInner::Ring(lease) => {
+                if let Some(lease) = lease.take() {
+                    lease.ack();
+                }
+            }
             LeaseInner::Foreign { end, .. } => {
                 if let Some(end) = end.take() {
                     end.ack();
@@ -105,6 +163,7 @@ impl Deref for Lease {
 
     fn deref(&self) -> &[u8] {
         match &self.inner {
+            LeaseInner::Ring(lease) => lease.as_ref().map_or(&[], RingLease::bytes),
             LeaseInner::Foreign { payload, .. } => payload,
         }
     }
@@ -113,6 +172,8 @@ impl Deref for Lease {
 impl Drop for Lease {
     fn drop(&mut self) {
         match &mut self.inner {
+            // Its own drop gives the record back.
+            LeaseInner::Ring(_) => {}
             LeaseInner::Foreign { end, .. } => {
                 if let Some(end) = end.take() {
                     end.give_back();
@@ -142,6 +203,7 @@ pub struct Reservation {
 }
 
 enum ReservationInner {
+    Ring(Option<RingReservation>),
     Foreign { payload: Vec<u8>, end: Option<Box<dyn ForeignReservation>> },
 }
 
@@ -151,10 +213,14 @@ impl Reservation {
         Self { inner: ReservationInner::Foreign { payload: vec![0; len], end: Some(end) } }
     }
 
+    pub(crate) fn ring(reservation: RingReservation) -> Self {
+        Self { inner: ReservationInner::Ring(Some(reservation)) }
+    }
+
     /// Puts the record as it now stands.
     ///
     /// # Errors
-    /// Only registered kinds of queues can fail here.
+    /// [`PutError::Forked`] in a child process; registered kinds of queues may have more.
     pub fn commit(self) -> Result<(), PutError> {
         let len = self.len();
         self.commit_len(len)
@@ -170,6 +236,9 @@ impl Reservation {
             return Err(PutError::TooLarge { len, max });
         }
         match &mut self.inner {
+            ReservationInner::Ring(reservation) => {
+                reservation.take().map_or(Ok(()), |reservation| reservation.commit(len))
+            }
             ReservationInner::Foreign { payload, end } => {
                 end.take().map_or(Ok(()), |end| end.commit(&payload[..len]))
             }
@@ -182,6 +251,9 @@ impl Deref for Reservation {
 
     fn deref(&self) -> &[u8] {
         match &self.inner {
+            ReservationInner::Ring(reservation) => {
+                reservation.as_ref().map_or(&[], RingReservation::bytes)
+            }
             ReservationInner::Foreign { payload, .. } => payload,
         }
     }
@@ -190,6 +262,9 @@ impl Deref for Reservation {
 impl DerefMut for Reservation {
     fn deref_mut(&mut self) -> &mut [u8] {
         match &mut self.inner {
+            ReservationInner::Ring(reservation) => {
+                reservation.as_mut().map_or(&mut [], RingReservation::bytes_mut)
+            }
             ReservationInner::Foreign { payload, .. } => payload,
         }
     }

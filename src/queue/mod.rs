@@ -1,9 +1,51 @@
 //! Put and get over a ring: descriptors, handles, leases, typed queues.
 
 mod backend;
+mod build;
+mod config;
+mod core;
+mod core_get;
+mod core_place;
+mod core_put;
+mod core_sleep;
+mod descriptor;
+mod handle;
+mod handles;
+mod json;
+mod large_claim;
 mod lease;
+mod local;
+mod local_home;
+mod name;
+mod ops;
+mod registry;
 mod ring_queue;
+mod roles;
+mod segment_home;
+mod selector;
+mod slot;
+mod spec;
+mod spin;
+mod typed;
 
+pub use crate::shm::inspect::{BlockKind, Blocker};
+pub use crate::shm::storage::{Geometry, Side};
 pub use backend::{QueueBackend, QueueStats, RecordKind, Wait};
-pub use lease::{ForeignLease, ForeignReservation, Lease, Reservation};
+pub use config::{
+    DEFAULT_CAPACITY_BYTES, DEFAULT_CAPACITY_PACKETS, MAX_SCHEMA_NAME, QueueConfig, ResolvedConfig,
+    schema_tag,
+};
+pub use descriptor::QueueDescriptor;
+pub use handle::{PutManyError, Queue, Received};
+pub use handles::{Consumer, InPlace, Producer};
+pub use json::DescriptorError;
+pub use lease::{ForeignLease, ForeignReservation, Lease, RecordInfo, Reservation};
+pub use name::DEFAULT_RING;
+pub use registry::{
+    LOCAL, RegisterError, SHM, register_queue_type, registered_queue_types, unregister_queue_type,
+};
 pub use ring_queue::RingQueue;
+pub use roles::Role;
+pub use selector::Selector;
+pub use spec::{DEFAULT_MAX_PARTICIPANTS, ShmAddress};
+pub use typed::{DecodeError, DecodeFailure, Schema, TypedLease, TypedQueue};

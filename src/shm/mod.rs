@@ -1,9 +1,25 @@
 //! The memory: everything another process can see, and the algorithms that keep it alive.
 
+#[cfg(not(loom))]
+pub mod directory;
+#[cfg(not(loom))]
+pub mod inspect;
 pub mod layout;
+#[cfg(not(loom))]
+pub(crate) mod mapped;
+#[cfg(not(loom))]
+pub mod names;
+#[cfg(not(loom))]
+pub mod os;
+#[cfg(not(loom))]
+pub mod participant;
 pub mod peers;
 pub mod recovery;
 pub mod ring;
+#[cfg(not(loom))]
+pub mod segment;
+#[cfg(not(loom))]
+pub mod segment_peers;
 pub mod storage;
 pub mod wait;
 

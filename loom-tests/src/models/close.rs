@@ -139,7 +139,7 @@ fn close_spsc(case: Case) {
     let mut consumer = rig.consumer();
     let (ann, bob) = (rig.clone(), rig.clone());
     let (put, (sealed, got, mut consumer)) = case.two(
-        move || put_until_closed(&[10, 11], |value| ann.put_single(&mut producer, ANN, value)),
+        move || put_until_closed(&[10, 11], |value| ann.put_single(&mut producer, value)),
         move || {
             close(&bob, BOB);
             let (ring, mine) = (&bob.ring, std::cell::RefCell::new(&mut consumer));
@@ -175,7 +175,7 @@ fn close_spmc(case: Case) {
     let mut producer = rig.producer();
     let (ann, bob, eve) = (rig.clone(), rig.clone(), rig.clone());
     let (put, (), (sealed, got)) = case.three(
-        move || put_until_closed(&[10, 11], |value| ann.put_single(&mut producer, ANN, value)),
+        move || put_until_closed(&[10, 11], |value| ann.put_single(&mut producer, value)),
         move || close(&bob, BOB),
         move || take_to_seal(4, || eve.ring.take(EVE), |taken| eve.finish(taken, EVE)),
     );

@@ -25,14 +25,14 @@ fn spsc_stream(case: Case) {
     let mut producer = rig.producer();
     let mut consumer = rig.consumer();
     for value in 0..6 {
-        assert!(expect_put(rig.put_single(&mut producer, ANN, value)));
+        assert!(expect_put(rig.put_single(&mut producer, value)));
         assert_eq!(rig.get_single(&mut consumer), Some(value));
     }
     let (putting, getting) = (rig.clone(), rig.clone());
     let ((), (mut consumer, mut got)) = case.two(
         move || {
             for value in 10..13 {
-                assert!(expect_put(putting.put_single(&mut producer, ANN, value)));
+                assert!(expect_put(putting.put_single(&mut producer, value)));
             }
         },
         move || {
@@ -60,14 +60,14 @@ fn spsc_full(case: Case) {
     let mut producer = rig.producer();
     let mut consumer = rig.consumer();
     for value in 0..8 {
-        assert!(expect_put(rig.put_single(&mut producer, ANN, value)));
+        assert!(expect_put(rig.put_single(&mut producer, value)));
     }
-    assert!(!expect_put(rig.put_single(&mut producer, ANN, 9)));
+    assert!(!expect_put(rig.put_single(&mut producer, 9)));
     let (putting, getting) = (rig.clone(), rig.clone());
     let (put, (mut consumer, mut got)) = case.two(
         move || {
             (10..12)
-                .filter(|value| expect_put(putting.put_single(&mut producer, ANN, *value)))
+                .filter(|value| expect_put(putting.put_single(&mut producer, *value)))
                 .collect::<Vec<u8>>()
         },
         move || {
@@ -127,12 +127,12 @@ pub(crate) const SPMC_ONCE: Model = Model {
 fn spmc_once(case: Case) {
     let rig = Rig::new(Single, Multi);
     let mut producer = rig.producer();
-    assert!(expect_put(rig.put_single(&mut producer, EVE, 30)));
+    assert!(expect_put(rig.put_single(&mut producer, 30)));
     let (ann, bob, putting) = (rig.clone(), rig.clone(), rig.clone());
     let (a, b, ()) = case.three(
         move || ann.get(ANN),
         move || bob.get(BOB),
-        move || assert!(expect_put(putting.put_single(&mut producer, EVE, 31))),
+        move || assert!(expect_put(putting.put_single(&mut producer, 31))),
     );
     let mut got: Vec<u8> = a.into_iter().chain(b).collect();
     got.extend(values(&rig.drain()));
@@ -199,5 +199,5 @@ pub(crate) fn put_run(rig: &Rig, cache: &ProducerCache, me: u16, run: [u8; 2]) {
         rig.ring.write(&mut claim, i, true, &[value]);
         rig.ring.describe_in_run(&claim, i, 0, 1, true);
     }
-    rig.ring.commit_run(&claim, 2, me);
+    rig.ring.commit_run(&claim, 2);
 }

@@ -27,7 +27,7 @@ fn claim_dies(case: Case) {
                 let cache = ProducerCache::default();
                 let mut claim = ann.ring.claim(&cache, 2, ANN).expect("there is room");
                 ann.ring.write(&mut claim, 0, true, &[10]);
-                ann.ring.commit(&claim, 0, 1, true, ANN);
+                ann.ring.commit(&claim, 0, 1, true);
             });
             assert!(died.is_none());
             ann.kernel.bury(ANN);
@@ -102,7 +102,7 @@ fn taker_dies(case: Case) {
         move || {
             // It only adopts, and so never helps the head by taking.
             let taken = bob.ring.adopt(&bob.me(BOB))?;
-            assert_eq!(taken.redeliveries, 1);
+            assert_eq!(taken.redeliveries(), 1);
             Some(bob.finish(&taken, BOB))
         },
     );
@@ -134,7 +134,7 @@ fn release_dies(case: Case) {
     let rig = Rig::new(Single, Multi);
     let mut producer = rig.producer();
     for value in 0..8 {
-        assert!(expect_put(rig.put_single(&mut producer, EVE, value)));
+        assert!(expect_put(rig.put_single(&mut producer, value)));
     }
     let (ann, putting) = (rig.clone(), rig.clone());
     let ((), put) = case.two(
@@ -145,7 +145,7 @@ fn release_dies(case: Case) {
             assert!(died.is_none() || case.point.starts_with("frontier"));
             ann.kernel.bury(ANN);
         },
-        move || expect_put(putting.put_single(&mut producer, EVE, 30)),
+        move || expect_put(putting.put_single(&mut producer, 30)),
     );
     let mut expected: Vec<u8> = (1..8).collect();
     expected.extend(put.then_some(30));

@@ -29,7 +29,7 @@ fn spmc_reuse(case: Case) {
     let rig = Rig::new(Single, Multi);
     let mut producer = rig.producer();
     for value in 0..8 {
-        assert!(expect_put(rig.put_single(&mut producer, EVE, value)));
+        assert!(expect_put(rig.put_single(&mut producer, value)));
     }
     let (ann, bob, putting) = (rig.clone(), rig.clone(), rig.clone());
     let (a, b, put) = case.three(
@@ -37,7 +37,7 @@ fn spmc_reuse(case: Case) {
         move || bob.get(BOB),
         move || {
             (30..31)
-                .filter(|value| expect_put(putting.put_single(&mut producer, EVE, *value)))
+                .filter(|value| expect_put(putting.put_single(&mut producer, *value)))
                 .collect::<Vec<u8>>()
         },
     );
@@ -119,7 +119,7 @@ fn cache_shared(case: Case) {
 fn put_once(rig: &Rig, cache: &ProducerCache, value: u8) -> bool {
     let Ok(mut claim) = rig.ring.claim(cache, 1, ANN) else { return false };
     rig.ring.write(&mut claim, 0, true, &[value]);
-    rig.ring.commit(&claim, 0, 1, true, ANN);
+    rig.ring.commit(&claim, 0, 1, true);
     true
 }
 
@@ -145,7 +145,7 @@ fn lap(rig: &Rig, me: u16) {
             Err(other) => panic!("{other:?}"),
         };
         rig.ring.write(&mut claim, 0, true, &[value]);
-        rig.ring.commit(&claim, 0, 1, true, me);
+        rig.ring.commit(&claim, 0, 1, true);
         // The late one may have taken it.
         let Some(taken) = expect_taken(rig.ring.take(me)) else { return };
         rig.ring.release(taken.pos, taken.n, me, 1);
@@ -169,7 +169,7 @@ fn lap_while_claiming(case: Case) {
                     Err(other) => panic!("{other:?}"),
                 };
                 bob.ring.write(&mut claim, 0, true, &[value]);
-                bob.ring.commit(&claim, 0, 1, true, BOB);
+                bob.ring.commit(&claim, 0, 1, true);
                 let Some(taken) = expect_taken(bob.ring.take(BOB)) else { break };
                 bob.ring.release(taken.pos, taken.n, BOB, 1);
             }
@@ -225,7 +225,7 @@ fn give_back_reuse(case: Case) {
     let rig = Rig::new(Single, Multi);
     let mut producer = rig.producer();
     for value in 0..8 {
-        assert!(expect_put(rig.put_single(&mut producer, EVE, value)));
+        assert!(expect_put(rig.put_single(&mut producer, value)));
     }
     let held = rig.take(EVE).expect("the ring is full");
     rig.ring.give_back(held.pos, held.n);
@@ -235,14 +235,14 @@ fn give_back_reuse(case: Case) {
             let taken = ann.ring.adopt(&ann.me(ANN))?;
             assert_eq!(ann.value(&taken), 0);
             ann.ring.give_back(taken.pos, taken.n);
-            Some(taken.redeliveries)
+            Some(taken.redeliveries())
         },
         move || {
             let taken = bob.ring.adopt(&bob.me(BOB))?;
             assert_eq!(bob.finish(&taken, BOB), 0);
-            Some(taken.redeliveries)
+            Some(taken.redeliveries())
         },
-        move || expect_put(putting.put_single(&mut producer, EVE, 30)),
+        move || expect_put(putting.put_single(&mut producer, 30)),
     );
     match (a, b) {
         (Some(1), Some(1 | 2) | None) | (None, Some(1)) => {}

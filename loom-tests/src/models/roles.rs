@@ -2,7 +2,7 @@
 //! goes on.
 
 use crate::harness::{Case, Model, die_at};
-use crate::rig::{ANN, BOB, EVE, Multi, Rig, Single, expect_put, expect_taken};
+use crate::rig::{EVE, Multi, Rig, Single, expect_put, expect_taken};
 
 pub(crate) const PRODUCER_SUCCEEDS: Model = Model {
     name: "producer_succeeds",
@@ -18,15 +18,15 @@ pub(crate) const PRODUCER_SUCCEEDS: Model = Model {
 fn producer_succeeds(case: Case) {
     let rig = Rig::new(Single, Multi);
     let mut first = rig.producer();
-    assert!(expect_put(rig.put_single(&mut first, ANN, 10)));
+    assert!(expect_put(rig.put_single(&mut first, 10)));
     let (putting, getting) = (rig.clone(), rig.clone());
     let ((), mut got) = case.two(
         move || {
-            let died = die_at(case.point, || putting.put_single(&mut first, ANN, 11));
+            let died = die_at(case.point, || putting.put_single(&mut first, 11));
             assert!(died.is_none());
             // The role's lock passes from one to the other, in the same thread here.
             let mut second = putting.producer();
-            assert!(expect_put(putting.put_single(&mut second, BOB, 12)));
+            assert!(expect_put(putting.put_single(&mut second, 12)));
         },
         move || (0..2).filter_map(|_| getting.get(EVE)).collect::<Vec<u8>>(),
     );
@@ -36,7 +36,7 @@ fn producer_succeeds(case: Case) {
     assert_eq!(got, expected);
     let mut third = rig.producer();
     for value in 0..8 {
-        assert!(expect_put(rig.put_single(&mut third, ANN, value)));
+        assert!(expect_put(rig.put_single(&mut third, value)));
     }
     assert_eq!(rig.drain().len(), 8);
 }
@@ -77,7 +77,7 @@ fn consumer_succeeds(case: Case) {
             });
             let mut second = getting.consumer();
             let taken = expect_taken(getting.ring.take_single(&mut second)).expect("full");
-            let again = vec![(getting.value(&taken), taken.redeliveries)];
+            let again = vec![(getting.value(&taken), taken.redeliveries())];
             getting.ring.ack_single(&mut second, taken.pos, taken.n);
             (second, shown, done, again)
         },

@@ -90,7 +90,7 @@ fn get_spsc(case: Case) {
     case.two(
         move || {
             for value in [10, 11] {
-                assert!(expect_put(ann.put_single(&mut producer, ANN, value)));
+                assert!(expect_put(ann.put_single(&mut producer, value)));
                 wake(&ann, For::Records, ANN);
             }
         },
@@ -124,7 +124,7 @@ fn get_fenced(case: Case) {
     let (ann, bob) = (rig.clone(), rig.clone());
     case.two(
         move || {
-            assert!(expect_put(ann.put_single(&mut producer, ANN, 10)));
+            assert!(expect_put(ann.put_single(&mut producer, 10)));
             wake(&ann, For::Records, ANN);
         },
         move || {
@@ -220,7 +220,7 @@ fn two_rings(case: Case) {
         let rig = rig.clone();
         let mut producer = rig.producer();
         move || {
-            assert!(expect_put(rig.put_single(&mut producer, id, value)));
+            assert!(expect_put(rig.put_single(&mut producer, value)));
             wake(&rig, For::Records, id);
         }
     };
@@ -254,13 +254,13 @@ fn room_spsc(case: Case) {
     let mut producer = rig.producer();
     let mut consumer = rig.consumer();
     for value in 0..8 {
-        assert!(expect_put(rig.put_single(&mut producer, ANN, value)));
+        assert!(expect_put(rig.put_single(&mut producer, value)));
     }
     let (ann, bob) = (rig.clone(), rig.clone());
     case.two(
         move || {
             let me = ann.me(ANN);
-            let look = || expect_put(ann.put_single(&mut producer, ANN, 8)).then_some(());
+            let look = || expect_put(ann.put_single(&mut producer, 8)).then_some(());
             wait_for(&[&ann], For::Room, &me, look, || false);
         },
         move || {
@@ -286,7 +286,7 @@ fn room_spmc(case: Case) {
     let rig = Rig::new(Single, Multi);
     let mut producer = rig.producer();
     for value in 0..8 {
-        assert!(expect_put(rig.put_single(&mut producer, EVE, value)));
+        assert!(expect_put(rig.put_single(&mut producer, value)));
     }
     let releaser = |id: u16| {
         let rig = rig.clone();

@@ -40,7 +40,7 @@ impl Ring {
                 State::Ready => {
                     let mine = self.bits.pack(State::Reading, head.pos, stamp.n, me);
                     let entry = self.memory().entry(head.pos);
-                    // SYNC committed, taken: the winner owns the record, and sees its payload.
+                    // SYNC committed (pairs with `stamp_ready`): the winner owns it, and sees its payload.
                     if crate::sync::mutant("take_without_cas") {
                         entry.stamp.store(mine, Release);
                     } else if entry
@@ -131,7 +131,7 @@ impl Ring {
     #[cold]
     pub fn adopt(&self, peers: &dyn Peers) -> Option<Taken> {
         let hint = &self.memory().header().shared.recovery;
-        // SYNC hint: what was given back before the hint was set is seen by the scan below; what is
+        // SYNC recovery-hint: what was given back before the hint was set is seen by the scan below; what is
         // given back later sets the hint anew.
         if !crate::sync::mutant("hint_cleared_late") {
             hint.swap(0, AcqRel);
@@ -139,7 +139,7 @@ impl Ring {
         crate::sync::crash_point("adopt.after_hint");
         let me = peers.me();
         let mut pos = self.reclaim_limit();
-        for _ in 0..self.bits.entries() {
+        for _ in 0..self.entries {
             let (word, stamp) = self.load_stamp(pos);
             if stamp.lap != self.bits.lap(pos) || stamp.state == State::Ready {
                 break;
@@ -179,7 +179,7 @@ impl Ring {
             hint.store(1, order);
             return;
         }
-        // SYNC hint (pairs with the swap in `adopt`). A read-modify-write: a plain store would hide
+        // SYNC recovery-hint (pairs with the swap in `adopt`). A read-modify-write: a plain store would hide
         // another's, and with it the stamp that the other wrote before, from whoever takes the hint.
         hint.fetch_or(1, order);
     }
@@ -201,7 +201,7 @@ impl Ring {
     pub fn return_what_the_dead_hold(&self, peers: &dyn Peers) -> bool {
         let mut found = false;
         let mut pos = self.reclaim_limit();
-        for _ in 0..self.bits.entries() {
+        for _ in 0..self.entries {
             let (word, stamp) = self.load_stamp(pos);
             if stamp.lap != self.bits.lap(pos) || stamp.state == State::Ready {
                 break;

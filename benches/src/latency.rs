@@ -1,0 +1,168 @@
+//! Ping-pong: one packet out, one packet back, every round trip timed.
+
+use serde::{Deserialize, Serialize};
+
+use crate::clock::Clock;
+use crate::copy::{BareInlet, BareOutlet, chunks};
+use crate::cpus::CpuPair;
+use crate::error::Result;
+use crate::floor::{self, FloorPlan};
+use crate::link::{RingInlet, RingOutlet};
+use crate::peers::{Pair, Session};
+use crate::report::{LatencyReport, Progress};
+use crate::shared::Word;
+use crate::stats::Samples;
+use crate::transport::{Inlet, LinkSpec, Outlet, Transport};
+
+/// Most rounds between two pauses, in which times are moved into the histogram.
+const CHUNK: u64 = 1 << 20;
+/// Rounds after a pause that are not counted: the other side may have gone to sleep.
+const SETTLE: u64 = 200;
+
+/// A latency measurement, as both processes know it.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(crate) struct LatencyPlan {
+    /// What carries the packets.
+    pub(crate) link: LinkSpec,
+    /// Round trips counted.
+    pub(crate) rounds: u64,
+    /// Round trips before them.
+    pub(crate) warm_up: u64,
+    /// The floor measured before and after.
+    pub(crate) floor: FloorPlan,
+}
+
+impl LatencyPlan {
+    /// Says how many rounds are counted between two pauses.
+    fn chunk(&self) -> u64 {
+        (self.rounds / 50).clamp(1000, CHUNK)
+    }
+
+    /// Says how many round trips there are in all, counted or not.
+    fn all_rounds(&self) -> u64 {
+        self.warm_up + self.rounds + self.rounds.div_ceil(self.chunk()) * SETTLE
+    }
+
+    fn region_bytes(&self) -> usize {
+        match self.link.transport {
+            Transport::Ring => 0,
+            Transport::Bare => 2 * self.link.size.data_bytes,
+        }
+    }
+}
+
+/// Measures, in the starter.
+///
+/// # Errors
+/// When a process, its memory or the transport fails.
+pub(crate) fn measure(cpus: CpuPair, plan: &LatencyPlan) -> Result<LatencyReport> {
+    let session = Session::start(cpus, plan.region_bytes(), crate::Task::Latency(plan.clone()))?;
+    let (pair, clock) = (&session.pair, session.clock);
+    let progress = Progress::start(plan.rounds);
+
+    progress.stage("floor");
+    let before = floor::measure(pair, clock, plan.floor);
+    let spec = &plan.link;
+    let samples = match spec.transport {
+        Transport::Ring => {
+            let outlet = RingOutlet::open(spec, "request", 1)?;
+            let inlet = RingInlet::open(spec, "reply")?;
+            ping(pair, clock, plan, outlet, inlet, &progress)?
+        }
+        Transport::Bare => {
+            let (forth, back) =
+                (chunks(spec.size, spec.payload, 0), chunks(spec.size, spec.payload, 1));
+            let outlet = BareOutlet::take(&pair.region, Word::First, forth, spec.in_place, 1);
+            let inlet = BareInlet::take(&pair.region, Word::Second, back, spec.in_place);
+            ping(pair, clock, plan, outlet, inlet, &progress)?
+        }
+    };
+    progress.stage("floor");
+    let after = floor::measure(pair, clock, plan.floor);
+    session.finish()?;
+    drop(progress);
+    Ok(LatencyReport::new(plan, cpus, clock, &samples, before, after))
+}
+
+/// Answers, in the peer.
+///
+/// # Errors
+/// When the transport fails.
+pub(crate) fn answer(pair: &Pair, plan: &LatencyPlan) -> Result<()> {
+    floor::answer(pair, plan.floor);
+    let spec = &plan.link;
+    match spec.transport {
+        Transport::Ring => {
+            let inlet = RingInlet::open(spec, "request")?;
+            let outlet = RingOutlet::open(spec, "reply", 1)?;
+            pong(pair, plan, inlet, outlet)?;
+        }
+        Transport::Bare => {
+            let (forth, back) =
+                (chunks(spec.size, spec.payload, 0), chunks(spec.size, spec.payload, 1));
+            let inlet = BareInlet::take(&pair.region, Word::First, forth, spec.in_place);
+            let outlet = BareOutlet::take(&pair.region, Word::Second, back, spec.in_place, 1);
+            pong(pair, plan, inlet, outlet)?;
+        }
+    }
+    floor::answer(pair, plan.floor);
+    Ok(())
+}
+
+fn ping(
+    pair: &Pair,
+    clock: Clock,
+    plan: &LatencyPlan,
+    mut outlet: impl Outlet,
+    mut inlet: impl Inlet,
+    progress: &Progress,
+) -> Result<Samples> {
+    let chunk = plan.chunk();
+    let mut samples = Samples::with_room(chunk.min(plan.rounds));
+    pair.meet();
+
+    progress.stage("warm-up");
+    let mut sequence = 0;
+    let mut round = |sequence: &mut u64| -> Result<()> {
+        outlet.send(*sequence, 1)?;
+        inlet.receive(*sequence, 1)?;
+        *sequence += 1;
+        Ok(())
+    };
+    for _ in 0..plan.warm_up {
+        round(&mut sequence)?;
+    }
+    progress.stage("rounds");
+    let mut left = plan.rounds;
+    while left > 0 {
+        let now = left.min(chunk);
+        for _ in 0..SETTLE {
+            round(&mut sequence)?;
+        }
+        let mut before = clock.ticks();
+        for _ in 0..now {
+            round(&mut sequence)?;
+            let after = clock.ticks();
+            samples.push(after.wrapping_sub(before));
+            before = after;
+        }
+        samples.settle();
+        left -= now;
+        progress.advance(now);
+    }
+    Ok(samples)
+}
+
+fn pong(
+    pair: &Pair,
+    plan: &LatencyPlan,
+    mut inlet: impl Inlet,
+    mut outlet: impl Outlet,
+) -> Result<()> {
+    pair.meet();
+    for sequence in 0..plan.all_rounds() {
+        inlet.receive(sequence, 1)?;
+        outlet.send(sequence, 1)?;
+    }
+    Ok(())
+}

@@ -1,0 +1,241 @@
+//! The ring as a transport: the one module that knows Ringway's own interface.
+
+use std::error::Error;
+use std::path::Path;
+
+use ringway::error::PutError;
+use ringway::queue::{Consumer, Lease, Producer, Queue, QueueDescriptor, RecordKind, Wait};
+
+use crate::error::{BenchError, Result};
+use crate::payload::{self, Source};
+use crate::transport::{Inlet, LinkSpec, Mode, Outlet};
+
+/// Says whether this build can measure rings: it can.
+///
+/// # Errors
+/// None.
+#[expect(clippy::unnecessary_wraps, reason = "builds without a ring say so here")]
+pub(crate) fn available() -> Result<()> {
+    Ok(())
+}
+
+/// Says what was being done when the ring refused.
+fn refused<E: Error + Send + Sync + 'static>(doing: &'static str) -> impl Fn(E) -> BenchError {
+    move |source| BenchError::Transport { doing, source: Box::new(source) }
+}
+
+/// Opens the ring of this name, creating it if need be.
+fn open(spec: &LinkSpec, name: &str) -> Result<Queue> {
+    let side = |many: bool| if many { "multi" } else { "single" };
+    let json = serde_json::json!({
+        "queue_type": "shm",
+        "queue_id": format!("{name}:ring"),
+        "capacity_packets": spec.size.capacity_packets,
+        "capacity_bytes": spec.size.data_bytes,
+        "producers": side(matches!(spec.mode, Mode::Mpsc | Mode::Mpmc)),
+        "consumers": side(matches!(spec.mode, Mode::Spmc | Mode::Mpmc)),
+        "directory": spec.directory,
+        "lifetime": "ephemeral",
+    });
+    let queue = open_json(&json)?;
+    let max = queue.max_payload();
+    if spec.payload > max {
+        return Err(BenchError::Usage(format!(
+            "a payload of {} bytes does not fit: this ring's longest is {max} (see --data-bytes)",
+            spec.payload
+        )));
+    }
+    Ok(queue)
+}
+
+fn open_json(json: &serde_json::Value) -> Result<Queue> {
+    let descriptor =
+        QueueDescriptor::from_json(&json.to_string()).map_err(refused("describing the ring"))?;
+    descriptor.queue().map_err(refused("opening the ring"))
+}
+
+/// The producer's side of a queue.
+fn producer(queue: &Queue) -> Result<Producer> {
+    let ring = queue.backend().ring().ok_or_else(no_ring)?;
+    ring.producer().map_err(refused("taking the producer's side"))
+}
+
+/// The consumer's side of a queue.
+fn consumer(queue: &Queue) -> Result<Consumer> {
+    let ring = queue.backend().ring().ok_or_else(no_ring)?;
+    ring.consumer().map_err(refused("taking the consumer's side"))
+}
+
+fn no_ring() -> BenchError {
+    BenchError::Usage("the queue is not made of a ring".into())
+}
+
+/// The sending end of a ring.
+#[derive(Debug)]
+pub(crate) struct RingOutlet {
+    producer: Producer,
+    payload: usize,
+    /// Where payloads are made before they are put; nothing when they are made in place.
+    private: Option<Source>,
+}
+
+impl RingOutlet {
+    /// Opens the ring of this name, creating it if need be, and takes the producer's side.
+    /// `ahead` payloads are made at a time, unless in place.
+    ///
+    /// # Errors
+    /// When the ring cannot be opened.
+    pub(crate) fn open(spec: &LinkSpec, name: &str, ahead: usize) -> Result<Self> {
+        let producer = producer(&open(spec, name)?)?;
+        let private = (!spec.in_place).then(|| Source::new(spec.payload, ahead));
+        Ok(Self { producer, payload: spec.payload, private })
+    }
+}
+
+impl Outlet for RingOutlet {
+    #[inline]
+    fn send(&mut self, first: u64, n: usize) -> Result<()> {
+        let Self { producer, payload, private } = self;
+        let failed = refused::<PutError>("putting a packet");
+        let Some(private) = private else {
+            for sequence in first..first + n as u64 {
+                let mut place =
+                    producer.reserve(RecordKind::RAW, *payload, Wait::Forever).map_err(&failed)?;
+                payload::write(&mut place, sequence);
+                place.commit();
+            }
+            return Ok(());
+        };
+        private.make(first, n);
+        if n == 1 {
+            return producer
+                .put(RecordKind::RAW, private.payload(first), Wait::Forever)
+                .map_err(failed);
+        }
+        let payloads: Vec<&[u8]> =
+            (first..first + n as u64).map(|sequence| private.payload(sequence)).collect();
+        let (_, error) = producer.put_many(RecordKind::RAW, &payloads, Wait::Forever);
+        error.map_or(Ok(()), |error| Err(failed(error)))
+    }
+}
+
+/// The receiving end of a ring.
+#[derive(Debug)]
+pub(crate) struct RingInlet {
+    consumer: Consumer,
+    in_place: bool,
+    private: Vec<u8>,
+    leases: Vec<Lease>,
+}
+
+impl RingInlet {
+    /// Opens the ring of this name, creating it if need be, and takes the consumer's side.
+    ///
+    /// # Errors
+    /// When the ring cannot be opened.
+    pub(crate) fn open(spec: &LinkSpec, name: &str) -> Result<Self> {
+        let consumer = consumer(&open(spec, name)?)?;
+        Ok(Self {
+            consumer,
+            in_place: spec.in_place,
+            private: Vec::with_capacity(spec.payload),
+            leases: Vec::with_capacity(spec.batch),
+        })
+    }
+}
+
+impl Inlet for RingInlet {
+    #[inline]
+    fn receive(&mut self, expected: u64, max: usize) -> Result<usize> {
+        let check = |bytes: &[u8], sequence| {
+            let whole = payload::read(bytes, sequence);
+            if whole { Ok(()) } else { Err(BenchError::Damaged { sequence }) }
+        };
+        match (max, self.in_place) {
+            (1, false) => {
+                self.consumer
+                    .get_into(&mut self.private, Wait::Forever)
+                    .map_err(refused("getting a packet"))?;
+                check(&self.private, expected)?;
+                Ok(1)
+            }
+            (1, true) => {
+                let lease =
+                    self.consumer.lease(Wait::Forever).map_err(refused("leasing a packet"))?;
+                check(&lease, expected)?;
+                lease.ack();
+                Ok(1)
+            }
+            (_, in_place) => {
+                let n = self
+                    .consumer
+                    .lease_many(max, &mut self.leases, Wait::Forever)
+                    .map_err(refused("leasing packets"))?;
+                for (lease, sequence) in self.leases.drain(..).zip(expected..) {
+                    if in_place {
+                        check(&lease, sequence)?;
+                    } else {
+                        self.private.clear();
+                        self.private.extend_from_slice(&lease);
+                        check(&self.private, sequence)?;
+                    }
+                    lease.ack();
+                }
+                Ok(n)
+            }
+        }
+    }
+}
+
+/// A queue with nothing but defaults, in a segment of its own.
+#[derive(Debug)]
+pub(crate) struct DefaultQueue(Queue);
+
+impl DefaultQueue {
+    /// Creates the queue of this name, or attaches it where it exists.
+    ///
+    /// # Errors
+    /// When it cannot be opened.
+    pub(crate) fn open(directory: &Path, name: &str) -> Result<Self> {
+        let json = serde_json::json!({
+            "queue_type": "shm",
+            "queue_id": format!("{name}:ring"),
+            "directory": directory,
+        });
+        open_json(&json).map(Self)
+    }
+
+    /// Puts one small packet.
+    ///
+    /// # Errors
+    /// When it is refused.
+    pub(crate) fn put_first(&mut self) -> Result<()> {
+        let mut producer = producer(&self.0)?;
+        producer
+            .put(RecordKind::RAW, b"the first packet", Wait::Forever)
+            .map_err(refused("putting a packet"))
+    }
+
+    /// Waits for one packet.
+    ///
+    /// # Errors
+    /// When it is refused.
+    pub(crate) fn get_first(&mut self) -> Result<()> {
+        let mut consumer = consumer(&self.0)?;
+        let mut packet = Vec::new();
+        consumer.get_into(&mut packet, Wait::Forever).map_err(refused("getting a packet"))?;
+        if packet == b"the first packet" {
+            Ok(())
+        } else {
+            Err(BenchError::Damaged { sequence: 0 })
+        }
+    }
+
+    /// Removes the queue.
+    ///
+    /// # Errors
+    /// When that is refused.
+    pub(crate) fn destroy(self) -> Result<()> {
+        self.0.destroy().map_err(refused("destroying a queue"))
+    }
+}

@@ -1,0 +1,70 @@
+//! What moves packets from one process to the other, as the workloads see it.
+
+use std::path::PathBuf;
+
+use clap::ValueEnum;
+use serde::{Deserialize, Serialize};
+
+use crate::error::Result;
+use crate::sizing::RingSize;
+
+/// The sending end. It writes every byte of every payload (`payload::write`).
+pub(crate) trait Outlet {
+    /// Sends packets `first`, `first + 1`, … `first + n - 1`, as one batch if it can.
+    ///
+    /// # Errors
+    /// When the transport refuses for good.
+    fn send(&mut self, first: u64, n: usize) -> Result<()>;
+}
+
+/// The receiving end. It reads every byte of every payload (`payload::read`).
+pub(crate) trait Inlet {
+    /// Waits for packet `expected`, and receives it and up to `max - 1` after it. Says how many.
+    ///
+    /// # Errors
+    /// `Damaged` when another packet, or half of one, arrives; or when the transport refuses.
+    fn receive(&mut self, expected: u64, max: usize) -> Result<usize>;
+}
+
+/// What is measured.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum Transport {
+    /// A Ringway ring in shared memory
+    Ring,
+    /// Shared memory with two counters and nothing else: the copy ceiling as a transport
+    Bare,
+}
+
+/// What the ring promises about its ends; two processes take part in any case.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum Mode {
+    /// Single producer, single consumer
+    Spsc,
+    /// Multi producer, single consumer
+    Mpsc,
+    /// Single producer, multi consumer
+    Spmc,
+    /// Multi producer, multi consumer
+    Mpmc,
+}
+
+/// Everything both processes must agree on about a transport.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct LinkSpec {
+    /// What moves the packets.
+    pub(crate) transport: Transport,
+    /// What the ring promises.
+    pub(crate) mode: Mode,
+    /// Bytes of each payload.
+    pub(crate) payload: usize,
+    /// Packets put by one call.
+    pub(crate) batch: usize,
+    /// Whether payloads are written and read where they lie (reserve, lease), or copied.
+    pub(crate) in_place: bool,
+    /// The ring's measures.
+    pub(crate) size: RingSize,
+    /// Where segments go; unnamed memory needs none.
+    pub(crate) directory: Option<PathBuf>,
+}

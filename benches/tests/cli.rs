@@ -1,0 +1,236 @@
+//! Runs the program as its users do: shapes of the JSON, errors, and what is left behind.
+//!
+//! Nothing here looks at how fast anything was.
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::path::Path;
+use std::process::{Child, Command, Output, Stdio};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+use serde_json::Value;
+
+const WATCHDOG: Duration = Duration::from_secs(60);
+
+const FLOOR: &str = "floor_ns floor_p50_ns floor_p99_ns floor_before_ns floor_after_ns noisy";
+const SETTING: &str = "cpus clock clock_overhead_ns";
+const ONE_WAY: &str = "mean p50 p90 p99 p999 p9999 max";
+
+/// Two measurements at a time on the same two CPUs would only wait for each other's time slices.
+fn alone() -> MutexGuard<'static, ()> {
+    static ALONE: Mutex<()> = Mutex::new(());
+    ALONE.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+fn bench(arguments: &str) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_ringway-bench"));
+    command.args(arguments.split_whitespace()).stdin(Stdio::null());
+    command
+}
+
+fn run(arguments: &str) -> Output {
+    bench(arguments).output().expect("the program starts")
+}
+
+fn json(arguments: &str) -> Value {
+    let output = run(arguments);
+    let stderr = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{arguments}: {stderr}");
+    assert_eq!(stderr, "", "{arguments}: progress is for terminals");
+    let stdout = String::from_utf8(output.stdout).expect("UTF-8");
+    assert_eq!(stdout.lines().count(), 1, "{arguments}: one line of JSON");
+    serde_json::from_str(&stdout).expect("JSON")
+}
+
+fn error(arguments: &str) -> String {
+    let output = run(arguments);
+    assert_eq!(output.status.code(), Some(2), "{arguments}");
+    assert!(output.stdout.is_empty(), "{arguments}");
+    String::from_utf8(output.stderr).expect("UTF-8")
+}
+
+fn assert_fields(value: &Value, expected: &[&str]) {
+    let expected: BTreeSet<&str> = expected.iter().flat_map(|names| names.split(' ')).collect();
+    let have: BTreeSet<&str> =
+        value.as_object().expect("an object").keys().map(String::as_str).collect();
+    assert_eq!(have, expected);
+}
+
+fn assert_one_way(value: &Value) {
+    assert_fields(value, &[ONE_WAY]);
+    let at = |name: &str| value[name].as_f64().expect("a number");
+    let order = ["p50", "p90", "p99", "p999", "p9999", "max"];
+    assert!(order.windows(2).all(|two| at(two[0]) <= at(two[1])), "{value}");
+    assert!(at("mean") > 0.0 && at("mean") <= at("max"), "{value}");
+}
+
+/// Waits until something is so, under a watchdog.
+fn eventually<T>(what: &str, mut look: impl FnMut() -> Option<T>) -> T {
+    let start = Instant::now();
+    loop {
+        if let Some(found) = look() {
+            return found;
+        }
+        assert!(start.elapsed() < WATCHDOG, "waiting for {what}");
+        std::thread::sleep(Duration::from_millis(5));
+    }
+}
+
+/// The peer of a running measurement, once it has come so far.
+fn peer_of(starter: &Child) -> Pid {
+    let children = format!("/proc/{0}/task/{0}/children", starter.id());
+    let of_starter = || fs::read_to_string(&children).ok()?.split_whitespace().next()?.parse().ok();
+    let peer: i32 = eventually("the peer to start", of_starter);
+    let command = format!("/proc/{peer}/cmdline");
+    eventually("the peer to be itself", || {
+        fs::read_to_string(&command).ok()?.contains("--job").then_some(())
+    });
+    Pid::from_raw(peer)
+}
+
+fn is_gone(pid: Pid) -> bool {
+    // A zombie that nobody reaps (its starter was killed, and init is slow) runs no more.
+    fs::read_to_string(format!("/proc/{pid}/stat"))
+        .map_or(true, |stat| stat.rsplit(')').next().is_some_and(|rest| rest.starts_with(" Z")))
+}
+
+/// A measurement that would take hours.
+fn endless() -> Child {
+    bench("latency --transport bare --rounds 100000000000 --json")
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .expect("the program starts")
+}
+
+#[test]
+fn latency_reports_what_the_readme_says() {
+    let _alone = alone();
+    for extra in ["", " --in-place --payload 4KiB --mode mpmc --capacity 64", " --payload 0"] {
+        let report = json(&format!("latency --transport bare --rounds 3000 --json{extra}"));
+        let own = "verb transport mode in_place payload_bytes capacity rounds one_way_ns \
+                   ratio_to_floor ratio_p50_to_floor_p50";
+        let own: Vec<&str> = own.split_whitespace().collect();
+        assert_fields(&report, &[own.as_slice(), &[FLOOR, SETTING]].concat());
+        assert_one_way(&report["one_way_ns"]);
+        assert_eq!(report["rounds"], 3000);
+    }
+}
+
+#[test]
+fn throughput_reports_what_the_readme_says() {
+    let _alone = alone();
+    for extra in ["", " --batch 7", " --in-place --payload 100 --capacity 8", " --payload 1MiB"] {
+        let report = json(&format!("throughput --transport bare --packets 500 --json{extra}"));
+        let own = "verb transport mode in_place payload_bytes capacity data_bytes packets batch \
+                   packets_per_s bytes_per_s copy_packets_per_s copy_bytes_per_s copy_step \
+                   copy_before_bytes_per_s copy_after_bytes_per_s ratio_to_copy";
+        let own: Vec<&str> = own.split_whitespace().collect();
+        assert_fields(&report, &[own.as_slice(), &[FLOOR, SETTING]].concat());
+        assert!(report["packets_per_s"].as_f64().expect("a number") > 0.0, "{report}");
+    }
+}
+
+#[test]
+fn floor_and_copy_report_what_the_readme_says() {
+    let _alone = alone();
+    let report = json("floor --rounds 1000 --json");
+    assert_fields(&report, &["verb rounds one_way_ns", FLOOR, SETTING]);
+    assert_one_way(&report["one_way_ns"]);
+
+    let report = json("copy --packets 1001 --payload 48 --json");
+    let own = "verb in_place payload_bytes capacity data_bytes packets batch copy_packets_per_s \
+               copy_bytes_per_s copy_step copy_before_bytes_per_s copy_after_bytes_per_s";
+    let own: Vec<&str> = own.split_whitespace().collect();
+    assert_fields(&report, &[own.as_slice(), &[FLOOR, SETTING]].concat());
+}
+
+#[test]
+fn tables_have_the_same_fields() {
+    let _alone = alone();
+    let output = run("floor --rounds 1000");
+    let text = String::from_utf8(output.stdout).expect("UTF-8");
+    for field in ["floor_ns", "one_way_ns.p99", "cpus"] {
+        assert!(text.lines().any(|line| line.trim_start().starts_with(field)), "{text}");
+    }
+}
+
+#[test]
+fn errors_say_what_can_be_done() {
+    let one = error("latency --transport bare --cpus 0");
+    assert!(one.contains("two CPUs") && one.contains("--cpus 0,1"), "{one}");
+    let same = error("copy --cpus 0,0");
+    assert!(same.contains("one CPU only"), "{same}");
+    let absent = error("floor --cpus 0,1023");
+    assert!(absent.contains("CPU 1023 is not among"), "{absent}");
+    let large = error("throughput --payload 1MiB --data-bytes 64KiB");
+    assert!(large.contains("the longest is 16384"), "{large}");
+    let stranger = error("peer --job {}");
+    assert!(stranger.contains("own use"), "{stranger}");
+}
+
+#[test]
+fn help_has_examples_and_hides_the_peer() {
+    let help = String::from_utf8(run("--help").stdout).expect("UTF-8");
+    assert!(help.contains("Examples:") && !help.contains("peer  "), "{help}");
+    let script = String::from_utf8(run("completions bash").stdout).expect("UTF-8");
+    assert!(script.contains("throughput"), "the verbs are completed");
+}
+
+#[test]
+fn interrupting_the_starter_leaves_no_peer() {
+    let _alone = alone();
+    for signal in [Signal::SIGINT, Signal::SIGTERM] {
+        let starter = endless();
+        let peer = peer_of(&starter);
+        kill(Pid::from_raw(starter.id().cast_signed()), signal).expect("it runs");
+        let output = starter.wait_with_output().expect("it ends");
+        assert_eq!(output.status.code(), Some(128 + signal as i32));
+        // The starter reaps its peer before it ends.
+        assert!(is_gone(peer));
+    }
+}
+
+#[test]
+fn killing_the_starter_kills_the_peer() {
+    let _alone = alone();
+    let mut starter = endless();
+    let peer = peer_of(&starter);
+    starter.kill().expect("it runs");
+    starter.wait().expect("it ends");
+    eventually("the peer to die", || is_gone(peer).then_some(()));
+}
+
+#[test]
+fn starter_ends_with_an_error_when_its_peer_is_killed() {
+    let _alone = alone();
+    let starter = endless();
+    let peer = peer_of(&starter);
+    kill(peer, Signal::SIGKILL).expect("it runs");
+    let output = starter.wait_with_output().expect("it ends");
+    let stderr = String::from_utf8(output.stderr).expect("UTF-8");
+    assert_eq!(output.status.code(), Some(1), "{stderr}");
+    assert!(stderr.contains("killed by SIGKILL"), "{stderr}");
+    assert!(output.stdout.is_empty());
+}
+
+#[test]
+fn nothing_is_left_in_the_ringway_directory() {
+    let _alone = alone();
+    let directory = tempfile::tempdir().expect("a directory");
+    let output = bench("latency --rounds 100 --json")
+        .env("RINGWAY_DIR", directory.path())
+        .output()
+        .expect("the program starts");
+    // Whether or not this build has a ring.
+    assert!(matches!(output.status.code(), Some(0 | 2)), "{output:?}");
+    assert_empty(directory.path());
+}
+
+fn assert_empty(directory: &Path) {
+    let left: Vec<_> = fs::read_dir(directory).expect("it exists").collect();
+    assert!(left.is_empty(), "{left:?}");
+}

@@ -1,0 +1,474 @@
+//! A ring with its peers, as one process uses it: waiting, helping and recovering around the ring's
+//! algorithm. Everything that puts or gets goes through a [`Core`].
+
+use std::sync::atomic::AtomicUsize;
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::time::Instant;
+
+use crate::error::{GetError, OpenError, PutError};
+use crate::queue::Wait;
+use crate::queue::core_sleep::Slept;
+use crate::queue::large_claim;
+use crate::queue::roles::{Role, RoleGuard, Slot};
+use crate::queue::spin::Spin;
+use crate::shm::layout::RING_OPEN;
+use crate::shm::os::Origin;
+use crate::shm::peers::Peers;
+use crate::shm::recovery;
+use crate::shm::ring::{
+    Missing, ProducerCache, Refused, Ring, SingleConsumer, SingleProducer, Taken,
+};
+use crate::shm::segment::Segment;
+use crate::shm::storage::Side;
+use crate::shm::wait::{self, For, LocalWaiters};
+use crate::sync::Ordering::{Relaxed, Release};
+
+/// What a ring must know of where it lives: its peers, its roles, and where dead letters go.
+pub(crate) trait Home: Peers + std::fmt::Debug {
+    /// Takes a role's lock.
+    ///
+    /// # Errors
+    /// [`OpenError::RoleTaken`], or why the queue can no longer be used.
+    fn claim_role(&self, role: Role) -> Result<RoleGuard, OpenError>;
+
+    /// Removes the queue; other handles get `Destroyed`.
+    ///
+    /// # Errors
+    /// See [`OpenError`].
+    fn destroy(&self) -> Result<(), OpenError>;
+
+    /// The ring that takes packets delivered too often.
+    fn dead_letters(&self) -> Option<Arc<Core>>;
+
+    /// Says whether such a ring is named, whether or not it can be reached.
+    fn has_dead_letters(&self) -> bool;
+
+    /// The segment, and the ring's index in it; `None` on the heap.
+    fn place(&self) -> Option<(&Segment, usize)> {
+        None
+    }
+}
+
+/// One ring as one process uses it. Shared by all handles, leases and reservations of it.
+pub(crate) struct Core {
+    pub(crate) ring: Ring,
+    pub(crate) home: Arc<dyn Home>,
+    pub(crate) me: u16,
+    origin: Origin,
+    pub(crate) cache: ProducerCache,
+    pub(crate) getters: LocalWaiters,
+    pub(crate) putters: LocalWaiters,
+    pub(crate) producer: Mutex<Slot<SingleProducer>>,
+    pub(crate) consumer: Mutex<Slot<SingleConsumer>>,
+    /// Rung when a slot that was lent to a reservation is back.
+    pub(crate) slot_back: Condvar,
+    /// Leases of a single-consumer ring that have not ended.
+    pub(crate) leases: AtomicUsize,
+    pub(crate) spin: Spin,
+}
+
+impl std::fmt::Debug for Core {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Core")
+            .field("ring", &self.ring)
+            .field("me", &self.me)
+            .finish_non_exhaustive()
+    }
+}
+
+impl Core {
+    pub(crate) fn new(ring: Ring, home: Arc<dyn Home>) -> Self {
+        // Before the first claim or lease: where a successor of our id must scrub.
+        home.touch();
+        if home.fence_needed() {
+            // SYNC waiters: this process cannot be reached by a process-wide barrier.
+            ring.memory().header().shared.fence_needed.store(1, Release);
+        }
+        Self {
+            me: home.me(),
+            origin: Origin::here(),
+            cache: ProducerCache::default(),
+            getters: LocalWaiters::default(),
+            putters: LocalWaiters::default(),
+            producer: Mutex::new(Slot::Vacant),
+            consumer: Mutex::new(Slot::Vacant),
+            slot_back: Condvar::new(),
+            leases: AtomicUsize::new(0),
+            spin: Spin::default(),
+            ring,
+            home,
+        }
+    }
+
+    /// Says whether this still is the process that opened the ring.
+    #[inline(always)]
+    pub(crate) fn is_here(&self) -> bool {
+        self.origin.is_here()
+    }
+
+    #[inline(always)]
+    pub(crate) fn peers(&self) -> &dyn Peers {
+        // `dyn Home` derefs to its supertrait.
+        &*self.home as &dyn Peers
+    }
+
+    pub(crate) fn header(&self) -> &crate::shm::layout::RingHeader {
+        self.ring.memory().header()
+    }
+
+    /// To be called after a commit.
+    #[inline(always)]
+    pub(crate) fn published(&self) {
+        if wait::anyone_waits(self.header(), For::Records) {
+            wait::wake_one(self.header(), For::Records, self.peers());
+        }
+    }
+
+    /// To be called after a take (`maxsize`) and after an acknowledgement.
+    #[inline(always)]
+    pub(crate) fn room_made(&self) {
+        if wait::anyone_waits(self.header(), For::Room) {
+            self.wake_for_room();
+        }
+        // RELAXED: drainers look again at the end of their slice at the latest.
+        if self.header().shared.closed.load(Relaxed) != RING_OPEN {
+            wait::wake_all(self.header(), For::Records, self.peers());
+        }
+    }
+
+    #[cold]
+    fn wake_for_room(&self) {
+        if self.ring.geometry().consumers == Side::Multi {
+            // Two releases at once may each have left the frontier to the other.
+            self.ring.help_frontier();
+        }
+        // RELAXED: where a large claim waits, the first to be woken may not be the one that fits.
+        if self.header().shared.large_claim.load(Relaxed) != 0 {
+            wait::wake_all(self.header(), For::Room, self.peers());
+        } else {
+            wait::wake_one(self.header(), For::Room, self.peers());
+        }
+    }
+
+    /// Retries `attempt` until it succeeds, cannot succeed, or the time is over. `refused` is why
+    /// it did not succeed at once.
+    #[cold]
+    pub(crate) fn wait_for_room<T>(
+        &self,
+        mut refused: Refused,
+        units: u64,
+        wait: Wait,
+        mut attempt: impl FnMut() -> Result<T, Refused>,
+    ) -> Result<T, PutError> {
+        let mut tries = |refused: &mut Refused| -> Option<Result<T, PutError>> {
+            match attempt() {
+                Ok(done) => Some(Ok(done)),
+                Err(Refused::Full) => {
+                    *refused = Refused::Full;
+                    None
+                }
+                Err(other) => Some(Err(put_error(other))),
+            }
+        };
+        if refused != Refused::Full {
+            return Err(put_error(refused));
+        }
+        // The last look before `Full`: help, skip the dead, and try again as long as that changes
+        // something.
+        while recovery::make_room(&self.ring, self.peers()) {
+            if let Some(done) = tries(&mut refused) {
+                return done;
+            }
+        }
+        let line = &self.header().producers;
+        if wait == Wait::No {
+            // It may have changed since the first try.
+            return tries(&mut refused).unwrap_or_else(|| {
+                line.refused.fetch_add(1, Relaxed); // RELAXED: a statistic.
+                Err(PutError::Full)
+            });
+        }
+        if let Some(done) = self.spin.until(|| {
+            self.ring.help_room();
+            tries(&mut refused)
+        }) {
+            return done;
+        }
+        let began = Instant::now();
+        line.full_waits.fetch_add(1, Relaxed); // RELAXED: a statistic.
+        let announced =
+            (units > 1).then(|| large_claim::Announced::new(&self.ring, self.me, units));
+        let result = self.sleep_until(For::Room, wait, |slice_over| {
+            if let Some(announced) = &announced {
+                announced.renew();
+            }
+            if slice_over {
+                recovery::make_room(&self.ring, self.peers());
+            } else {
+                self.ring.help_room();
+            }
+            tries(&mut refused)
+        });
+        drop(announced);
+        let blocked = u64::try_from(began.elapsed().as_nanos()).unwrap_or(u64::MAX);
+        line.blocked_ns.fetch_add(blocked, Relaxed); // RELAXED: a statistic.
+        result.unwrap_or_else(|slept| {
+            Err(match slept {
+                Slept::TimedOut => PutError::Timeout,
+                Slept::Interrupted => PutError::Interrupted,
+            })
+        })
+    }
+
+    /// Leaves room to a large record that waits for it, for a slice at most: otherwise small ones
+    /// would slip past it for ever.
+    #[inline(always)]
+    pub(crate) fn let_large_claim_pass(&self, wait: Wait) {
+        // RELAXED: a hint.
+        let word = self.header().shared.large_claim.load(Relaxed);
+        if word != 0 && wait != Wait::No {
+            large_claim::let_pass(&self.ring, self.me, word);
+        }
+    }
+
+    /// Takes a record of a many-consumer ring.
+    #[inline(always)]
+    pub(crate) fn take_multi(&self, wait: Wait) -> Result<Taken, GetError> {
+        if !self.is_here() {
+            return Err(GetError::Forked);
+        }
+        if self.ring.is_destroyed() {
+            return Err(GetError::Destroyed);
+        }
+        loop {
+            if let Some(taken) = self.ring.adopt_hinted(self.peers()) {
+                match self.filter_dead_letter(taken) {
+                    Some(taken) => return Ok(taken),
+                    None => continue,
+                }
+            }
+            if !self.ring.stamped_at_head() && wait != Wait::No {
+                self.spin.until(|| self.ring.stamped_at_head().then_some(()));
+            }
+            return match self.ring.take(self.me) {
+                Ok(taken) => {
+                    self.probe_now_and_then(taken.pos);
+                    Ok(taken)
+                }
+                Err(missing) => self.wait_for_record(missing, wait, || {
+                    if let Some(taken) = self.ring.adopt_hinted(self.peers()) {
+                        return Ok(taken);
+                    }
+                    self.ring.take(self.me)
+                }),
+            };
+        }
+    }
+
+    /// Looks whether the holder of the oldest lease lives, every so many takes: a busy ring is never
+    /// idle, and would notice only once it is full.
+    #[inline(always)]
+    fn probe_now_and_then(&self, pos: u64) {
+        if pos & 0x3ff == 0 {
+            self.probe();
+        }
+    }
+
+    #[cold]
+    fn probe(&self) {
+        if let Some((_, owner)) = self.ring.pending_lease()
+            && owner != 0
+            && owner != self.me
+            && self.peers().is_dead(owner)
+        {
+            self.ring.return_what_the_dead_hold(self.peers());
+        }
+    }
+
+    /// Retries `attempt` until it succeeds, cannot succeed, or the time is over. `missing` is why it
+    /// did not succeed at once.
+    #[cold]
+    pub(crate) fn wait_for_record(
+        &self,
+        mut missing: Missing,
+        wait: Wait,
+        mut attempt: impl FnMut() -> Result<Taken, Missing>,
+    ) -> Result<Taken, GetError> {
+        let mut tries = |missing: &mut Missing| -> Option<Result<Taken, GetError>> {
+            loop {
+                match attempt() {
+                    Ok(taken) => match self.filter_dead_letter(taken) {
+                        Some(taken) => return Some(Ok(taken)),
+                        None => continue,
+                    },
+                    Err(why) => {
+                        *missing = why;
+                        return match self.explain(why) {
+                            Explained::Final(error) => Some(Err(error)),
+                            Explained::Again => continue,
+                            Explained::Wait => None,
+                        };
+                    }
+                }
+            }
+        };
+        // The last look: what was refused first may have changed, and the idle look for the dead.
+        if let Some(done) = self.idle_look(missing, &mut tries) {
+            return done;
+        }
+        if wait == Wait::No {
+            return Err(self.nothing_now());
+        }
+        let began = Instant::now();
+        let line = &self.header().consumers;
+        line.empty_waits.fetch_add(1, Relaxed); // RELAXED: a statistic.
+        let result = self.sleep_until(For::Records, wait, |slice_over| {
+            if slice_over { self.idle_look(missing, &mut tries) } else { tries(&mut missing) }
+        });
+        let blocked = u64::try_from(began.elapsed().as_nanos()).unwrap_or(u64::MAX);
+        line.blocked_ns.fetch_add(blocked, Relaxed); // RELAXED: a statistic.
+        result.unwrap_or_else(|slept| {
+            Err(match slept {
+                Slept::TimedOut => GetError::Timeout,
+                Slept::Interrupted => GetError::Interrupted,
+            })
+        })
+    }
+
+    /// Skips dead writers, adopts from dead readers, then tries as usual.
+    fn idle_look(
+        &self,
+        mut missing: Missing,
+        tries: &mut impl FnMut(&mut Missing) -> Option<Result<Taken, GetError>>,
+    ) -> Option<Result<Taken, GetError>> {
+        while recovery::skip_dead_writer(&self.ring, self.peers()) {}
+        if self.ring.geometry().consumers == Side::Multi {
+            while let Some(taken) = self.ring.adopt(self.peers()) {
+                if let Some(taken) = self.filter_dead_letter(taken) {
+                    return Some(Ok(taken));
+                }
+            }
+        }
+        tries(&mut missing)
+    }
+
+    /// Says what `why` means for the caller.
+    fn explain(&self, why: Missing) -> Explained {
+        match why {
+            Missing::Empty => Explained::Wait,
+            Missing::Destroyed => Explained::Final(GetError::Destroyed),
+            Missing::Corrupt(what, pos) => Explained::Final(GetError::Corrupt { what, pos }),
+            Missing::Closing => {
+                self.finish_close();
+                Explained::Again
+            }
+            // A put that began before the close. If its producer is dead, nothing more comes; a
+            // successor sees `closed` before it writes.
+            Missing::Pending { owner: 0, .. } if self.peers().producer_is_gone() => self.sealed(),
+            Missing::Pending { .. } => Explained::Wait,
+            Missing::Sealed => self.sealed(),
+        }
+    }
+
+    fn sealed(&self) -> Explained {
+        let except = match self.ring.geometry().consumers {
+            Side::Multi => self.me,
+            // All leases of a single consumer are this process's own.
+            Side::Single => return Explained::Final(GetError::Closed),
+        };
+        if self.ring.leased(except) == 0 {
+            Explained::Final(GetError::Closed)
+        } else {
+            Explained::Wait
+        }
+    }
+
+    fn nothing_now(&self) -> GetError {
+        if !self.ring.is_closed() {
+            return GetError::Empty;
+        }
+        match self.ring.leased(self.me) {
+            0 => GetError::Empty,
+            in_flight => GetError::Draining { in_flight },
+        }
+    }
+
+    /// Says whether a packet was delivered too often.
+    #[inline(always)]
+    pub(crate) fn is_dead_letter(&self, taken: &Taken) -> bool {
+        let max = self.ring.geometry().max_deliveries;
+        max != 0 && taken.redeliveries() >= max
+    }
+
+    /// Puts a packet into the dead-letter ring, or counts it where there is none; the caller then
+    /// acknowledges it. Returns `false` if that ring is full or gone: the packet is then delivered
+    /// once more rather than lost.
+    #[cold]
+    pub(crate) fn send_dead_letter(&self, taken: &Taken) -> bool {
+        if self.home.has_dead_letters() {
+            let Some(letters) = self.home.dead_letters() else { return false };
+            let payload = self.ring.payload(taken);
+            if letters.put_record(taken.kind(), payload, Wait::No).is_err() {
+                return false;
+            }
+        }
+        // RELAXED: a statistic.
+        self.header().shared.dead_lettered.fetch_add(1, Relaxed);
+        true
+    }
+
+    /// Returns a record of a many-consumer ring unless it is a dead letter.
+    #[inline(always)]
+    fn filter_dead_letter(&self, taken: Taken) -> Option<Taken> {
+        let many = self.ring.geometry().consumers == Side::Multi;
+        if many && self.is_dead_letter(&taken) && self.send_dead_letter(&taken) {
+            self.acknowledge(taken);
+            return None;
+        }
+        Some(taken)
+    }
+
+    /// Closes the ring for puts, and wakes everybody.
+    pub(crate) fn close(&self) {
+        self.ring.begin_close();
+        self.finish_close();
+        wait::wake_all(self.header(), For::Records, self.peers());
+        wait::wake_all(self.header(), For::Room, self.peers());
+    }
+
+    /// Marks the ring destroyed, and wakes everybody to hear of it.
+    pub(crate) fn destroyed(&self) {
+        self.ring.mark_destroyed();
+        wait::wake_all(self.header(), For::Records, self.peers());
+        wait::wake_all(self.header(), For::Room, self.peers());
+    }
+
+    fn finish_close(&self) {
+        wait::barrier(self.header(), self.peers());
+        self.ring.finish_close();
+    }
+
+    pub(crate) fn lock_producer(&self) -> MutexGuard<'_, Slot<SingleProducer>> {
+        self.producer.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(crate) fn lock_consumer(&self) -> MutexGuard<'_, Slot<SingleConsumer>> {
+        self.consumer.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+enum Explained {
+    Final(GetError),
+    Again,
+    Wait,
+}
+
+pub(crate) fn put_error(refused: Refused) -> PutError {
+    match refused {
+        Refused::Full => PutError::Full,
+        Refused::Closed => PutError::Closed,
+        Refused::Destroyed => PutError::Destroyed,
+        Refused::Exhausted => PutError::Exhausted,
+        Refused::Corrupt(what, pos) => PutError::Corrupt { what, pos },
+    }
+}

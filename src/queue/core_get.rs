@@ -1,0 +1,304 @@
+//! Getting: leases, acknowledgements, and giving back.
+
+use std::sync::atomic::Ordering::{AcqRel, Acquire, Relaxed};
+use std::sync::{Arc, MutexGuard};
+
+use crate::error::{GetError, OpenError};
+use crate::queue::core::Core;
+use crate::queue::roles::{Role, RoleGuard, Slot};
+use crate::queue::{RecordKind, Wait};
+use crate::shm::ring::{Missing, SingleConsumer, Taken};
+use crate::shm::storage::Side;
+
+impl Core {
+    /// Takes a record through the shared handle. On a single-consumer ring the caller must wrap it
+    /// into a [`RingLease`] at once: it is counted.
+    #[inline]
+    pub(crate) fn take_record(&self, wait: Wait) -> Result<Taken, GetError> {
+        let taken = match self.ring.geometry().consumers {
+            Side::Multi => self.take_multi(wait)?,
+            Side::Single => self.take_shared(wait)?,
+        };
+        if self.ring.geometry().maxsize != 0 {
+            self.room_made();
+        }
+        Ok(taken)
+    }
+
+    fn take_shared(&self, wait: Wait) -> Result<Taken, GetError> {
+        self.take_in_slot(wait, Self::consumer_slot)
+    }
+
+    /// Takes a record as the owned consumer whose state is parked.
+    pub(crate) fn take_parked(&self, wait: Wait) -> Result<Taken, GetError> {
+        self.take_in_slot(wait, |core| Ok(core.lock_consumer()))
+    }
+
+    /// Parks the state of an owned consumer that has just taken a record to lease it.
+    pub(crate) fn park(&self, state: SingleConsumer) {
+        let mut slot = self.lock_consumer();
+        // RELAXED: under the slot's lock.
+        self.leases.fetch_add(1, Relaxed);
+        *slot = Slot::Parked(state);
+    }
+
+    /// Takes the parked state back, unless leases are out.
+    pub(crate) fn unpark(&self) -> Option<SingleConsumer> {
+        if self.open_leases() != 0 {
+            return None;
+        }
+        let mut slot = self.lock_consumer();
+        match slot.replace(Slot::Owned) {
+            Slot::Parked(state) => Some(state),
+            other => {
+                *slot = other;
+                None
+            }
+        }
+    }
+
+    fn take_in_slot<'a>(
+        &'a self,
+        wait: Wait,
+        lock: impl Fn(&'a Self) -> Result<MutexGuard<'a, Slot<SingleConsumer>>, GetError>,
+    ) -> Result<Taken, GetError> {
+        self.check_get()?;
+        let mut lost = None;
+        let mut attempt = || {
+            let mut slot = match lock(self) {
+                Ok(slot) => slot,
+                Err(error) => {
+                    lost = Some(error);
+                    return Err(Missing::Destroyed);
+                }
+            };
+            let taken = self.next_single(slot_state(&mut slot))?;
+            // RELAXED: under the slot's lock.
+            self.leases.fetch_add(1, Relaxed);
+            Ok(taken)
+        };
+        let first = attempt();
+        let result = match first {
+            Ok(taken) => Ok(taken),
+            Err(missing) => {
+                if wait != Wait::No && missing == Missing::Empty {
+                    self.spin_until(|| match lock(self) {
+                        Ok(mut slot) => self.ring.stamped_at_cursor(slot_state(&mut slot)),
+                        Err(_) => true,
+                    });
+                }
+                self.wait_for_record(missing, wait, attempt)
+            }
+        };
+        match lost {
+            Some(error) => Err(error),
+            None => result,
+        }
+    }
+
+    #[inline(always)]
+    pub(crate) fn check_get(&self) -> Result<(), GetError> {
+        if !self.is_here() {
+            return Err(GetError::Forked);
+        }
+        if self.ring.is_destroyed() {
+            return Err(GetError::Destroyed);
+        }
+        Ok(())
+    }
+
+    /// Takes a record as the single consumer.
+    #[inline(always)]
+    pub(crate) fn take_single(
+        &self,
+        mine: &mut SingleConsumer,
+        wait: Wait,
+    ) -> Result<Taken, GetError> {
+        if self.is_here()
+            && !self.ring.is_destroyed()
+            && let Some(taken) = self.ring.take_plain(mine)
+        {
+            return Ok(taken);
+        }
+        self.take_single_slowly(mine, wait)
+    }
+
+    #[inline(never)]
+    fn take_single_slowly(
+        &self,
+        mine: &mut SingleConsumer,
+        wait: Wait,
+    ) -> Result<Taken, GetError> {
+        self.check_get()?;
+        let mut missing = match self.next_single(mine) {
+            Ok(taken) => return Ok(taken),
+            Err(missing) => missing,
+        };
+        if missing == Missing::Empty && wait != Wait::No {
+            self.spin_until(|| self.ring.stamped_at_cursor(mine));
+            match self.next_single(mine) {
+                Ok(taken) => return Ok(taken),
+                Err(why) => missing = why,
+            }
+        }
+        self.ring.publish_hint(mine);
+        self.wait_for_record(missing, wait, || self.next_single(mine))
+    }
+
+    /// Takes the next record that is no dead letter.
+    #[inline(always)]
+    fn next_single(&self, mine: &mut SingleConsumer) -> Result<Taken, Missing> {
+        loop {
+            let taken = self.ring.take_single(mine)?;
+            if !self.is_dead_letter(&taken) || !self.send_dead_letter(&taken) {
+                return Ok(taken);
+            }
+            self.ring.ack_single(mine, taken.pos, taken.n);
+        }
+    }
+
+    /// Locks the consumer's slot with the state in it, taking the role if need be.
+    fn consumer_slot(&self) -> Result<MutexGuard<'_, Slot<SingleConsumer>>, GetError> {
+        let mut slot = self.lock_consumer();
+        match &*slot {
+            Slot::Shared(..) => Ok(slot),
+            Slot::Vacant => {
+                let (state, guard) = self.become_consumer()?;
+                *slot = Slot::Shared(state, guard);
+                Ok(slot)
+            }
+            Slot::Orphaned(..) => {
+                if let Slot::Orphaned(state, guard) = slot.replace(Slot::Vacant) {
+                    *slot = Slot::Shared(state, guard);
+                }
+                Ok(slot)
+            }
+            _ => Err(GetError::RoleTaken { pid: std::process::id() }),
+        }
+    }
+
+    /// Takes the consumer's role and starts where the last one stopped.
+    pub(crate) fn become_consumer(&self) -> Result<(SingleConsumer, RoleGuard), GetError> {
+        let guard = self.home.claim_role(Role::Consumer).map_err(|error| match error {
+            OpenError::RoleTaken { pid, .. } => GetError::RoleTaken { pid },
+            OpenError::Destroyed { .. } => GetError::Destroyed,
+            OpenError::Forked { .. } => GetError::Forked,
+            other => other.into(),
+        })?;
+        match self.ring.start_consumer() {
+            Ok(state) => Ok((state, guard)),
+            Err(Missing::Corrupt(what, pos)) => Err(GetError::Corrupt { what, pos }),
+            Err(_) => Err(GetError::Destroyed),
+        }
+    }
+
+    /// Ends a lease for good.
+    #[inline]
+    pub(crate) fn acknowledge(&self, taken: Taken) {
+        match self.ring.geometry().consumers {
+            Side::Multi => {
+                let bytes = if taken.redeliveries() == 0 { taken.len() as u64 } else { 0 };
+                self.ring.release(taken.pos, taken.n, self.me, bytes);
+            }
+            Side::Single => self.end_single(|core, state| {
+                core.ring.ack_single(state, taken.pos, taken.n);
+            }),
+        }
+        self.room_made();
+    }
+
+    /// Ends a lease by giving the record back.
+    pub(crate) fn give_back(&self, taken: Taken) {
+        match self.ring.geometry().consumers {
+            Side::Multi => self.ring.give_back(taken.pos, taken.n),
+            Side::Single => self.end_single(|core, state| {
+                core.ring.give_back_single(state, taken.pos);
+            }),
+        }
+        self.published();
+    }
+
+    fn end_single(&self, end: impl FnOnce(&Self, &mut SingleConsumer)) {
+        let mut slot = self.lock_consumer();
+        match &mut *slot {
+            Slot::Shared(state, _) | Slot::Parked(state) | Slot::Orphaned(state, _) => {
+                end(self, state);
+            }
+            // The role went with a destroyed queue: nothing is left to end.
+            Slot::Vacant | Slot::Owned | Slot::Lent(_) => {}
+        }
+        // SYNC leases (pairs with `Consumer::local`): what this lease did to the state is visible
+        // to the owner that takes it back.
+        let last = self.leases.fetch_sub(1, AcqRel) == 1;
+        if last && matches!(&*slot, Slot::Orphaned(..)) {
+            *slot = Slot::Vacant;
+        }
+    }
+
+    /// Leases of a single-consumer ring that have not ended.
+    #[inline(always)]
+    pub(crate) fn open_leases(&self) -> usize {
+        self.leases.load(Acquire) // SYNC leases.
+    }
+}
+
+/// The state in a slot that `consumer_slot` returned.
+fn slot_state<'a>(slot: &'a mut MutexGuard<'_, Slot<SingleConsumer>>) -> &'a mut SingleConsumer {
+    match &mut **slot {
+        Slot::Shared(state, _) | Slot::Parked(state) | Slot::Orphaned(state, _) => state,
+        _ => unreachable!("consumer_slot returns a slot with a state"),
+    }
+}
+
+/// A record of a ring, leased.
+pub(crate) struct RingLease {
+    core: Arc<Core>,
+    taken: Option<Taken>,
+}
+
+impl RingLease {
+    pub(crate) fn new(core: Arc<Core>, taken: Taken) -> Self {
+        Self { core, taken: Some(taken) }
+    }
+
+    /// The payload; empty in a forked child, which has no such memory.
+    #[inline]
+    pub(crate) fn bytes(&self) -> &[u8] {
+        match &self.taken {
+            Some(taken) if self.core.is_here() => self.core.ring.payload(taken),
+            _ => &[],
+        }
+    }
+
+    pub(crate) fn kind(&self) -> RecordKind {
+        RecordKind(self.taken.as_ref().map_or(0, |taken| taken.kind()))
+    }
+
+    pub(crate) fn redeliveries(&self) -> u32 {
+        self.taken.as_ref().map_or(0, |taken| taken.redeliveries())
+    }
+
+    pub(crate) fn timestamp_ns(&self) -> Option<u64> {
+        let taken = self.taken.as_ref().filter(|_| self.core.is_here())?;
+        self.core.ring.timestamp(taken)
+    }
+
+    #[inline]
+    pub(crate) fn ack(mut self) {
+        if let Some(taken) = self.taken.take()
+            && self.core.is_here()
+        {
+            self.core.acknowledge(taken);
+        }
+    }
+}
+
+impl Drop for RingLease {
+    fn drop(&mut self) {
+        if let Some(taken) = self.taken.take()
+            && self.core.is_here()
+        {
+            self.core.give_back(taken);
+        }
+    }
+}

@@ -1,0 +1,320 @@
+//! Putting: one record, a run, or in place.
+
+use std::sync::MutexGuard;
+use std::time::Instant;
+
+use crate::error::{OpenError, PutError};
+use crate::queue::Wait;
+use crate::queue::core::{Core, put_error};
+use crate::queue::roles::{Role, RoleGuard, Slot};
+use crate::shm::os::monotonic_ns;
+use crate::shm::ring::{Claim, ProducerCache, Refused, SingleProducer};
+use crate::shm::storage::Side;
+
+/// Most records of one claim of `put_many`: as many as amortize the claim.
+const RUN_MAX: usize = 64;
+
+impl Core {
+    /// What every put checks first: that this is the process that opened the ring, and that the
+    /// payload can ever fit.
+    #[inline(always)]
+    pub(crate) fn check_put(&self, len: usize) -> Result<(), PutError> {
+        if !self.is_here() {
+            return Err(PutError::Forked);
+        }
+        let max = self.ring.max_payload();
+        if len > max {
+            return Err(PutError::TooLarge { len, max });
+        }
+        Ok(())
+    }
+
+    #[inline(always)]
+    pub(crate) fn is_inline(&self, len: usize) -> bool {
+        self.ring.is_inline(len)
+    }
+
+    #[inline(always)]
+    pub(crate) fn stamp_time(&self, claim: &mut Claim, i: u64) {
+        if self.ring.geometry().timestamps {
+            self.ring.write_timestamp(claim, i, monotonic_ns());
+        }
+    }
+
+    /// Puts one record through the shared handle.
+    #[inline]
+    pub(crate) fn put_record(&self, kind: u8, payload: &[u8], wait: Wait) -> Result<(), PutError> {
+        match self.ring.geometry().producers {
+            Side::Multi => self.put_multi(&self.cache, kind, payload, wait),
+            Side::Single => self.put_shared(kind, payload, wait),
+        }
+    }
+
+    /// Puts one record into a many-producer ring.
+    #[inline(always)]
+    pub(crate) fn put_multi(
+        &self,
+        cache: &ProducerCache,
+        kind: u8,
+        payload: &[u8],
+        wait: Wait,
+    ) -> Result<(), PutError> {
+        self.check_put(payload.len())?;
+        let units = self.ring.units(payload.len());
+        let mut claim = self.claim_multi(cache, units, wait)?;
+        let inline = self.is_inline(payload.len());
+        self.ring.write(&mut claim, 0, inline, payload);
+        self.stamp_time(&mut claim, 0);
+        self.ring.commit(&claim, kind, payload.len(), inline);
+        self.published();
+        self.ring.sample_high_water_shared(cache, &claim);
+        Ok(())
+    }
+
+    #[inline(always)]
+    pub(crate) fn claim_multi(
+        &self,
+        cache: &ProducerCache,
+        units: u64,
+        wait: Wait,
+    ) -> Result<Claim, PutError> {
+        self.let_large_claim_pass(wait);
+        match self.ring.claim(cache, units, self.me) {
+            Ok(claim) => Ok(claim),
+            Err(refused) => {
+                self.wait_for_room(refused, units, wait, || self.ring.claim(cache, units, self.me))
+            }
+        }
+    }
+
+    /// Puts one record into a single-producer ring, as its producer.
+    #[inline(always)]
+    pub(crate) fn put_single(
+        &self,
+        mine: &mut SingleProducer,
+        kind: u8,
+        payload: &[u8],
+        wait: Wait,
+    ) -> Result<(), PutError> {
+        self.check_put(payload.len())?;
+        match self.try_put_single(mine, kind, payload) {
+            Ok(()) => {}
+            Err(refused) => {
+                let units = self.ring.units(payload.len());
+                self.wait_for_room(refused, units, wait, || {
+                    self.try_put_single(mine, kind, payload)
+                })?;
+            }
+        }
+        self.published();
+        Ok(())
+    }
+
+    #[inline(always)]
+    fn try_put_single(
+        &self,
+        mine: &mut SingleProducer,
+        kind: u8,
+        payload: &[u8],
+    ) -> Result<(), Refused> {
+        let units = self.ring.units(payload.len());
+        let mut claim = self.ring.claim_single(mine, units, 1)?;
+        let inline = self.is_inline(payload.len());
+        self.ring.write(&mut claim, 0, inline, payload);
+        self.stamp_time(&mut claim, 0);
+        self.ring.commit_single(mine, &claim, kind, payload.len(), inline);
+        Ok(())
+    }
+
+    /// Puts one record into a single-producer ring through the shared handle: the slot is locked
+    /// for each try, never while waiting.
+    fn put_shared(&self, kind: u8, payload: &[u8], wait: Wait) -> Result<(), PutError> {
+        self.check_put(payload.len())?;
+        let units = self.ring.units(payload.len());
+        let first = {
+            let mut slot = self.producer_slot(wait)?;
+            self.try_put_single(shared(&mut slot), kind, payload)
+        };
+        if let Err(refused) = first {
+            let mut lost = None;
+            let done =
+                self.wait_for_room(refused, units, wait, || match self.producer_slot(wait) {
+                    Ok(mut slot) => self.try_put_single(shared(&mut slot), kind, payload),
+                    Err(error) => {
+                        lost = Some(error);
+                        Ok(())
+                    }
+                });
+            if let Some(error) = lost {
+                return Err(error);
+            }
+            done?;
+        }
+        self.published();
+        Ok(())
+    }
+
+    /// Locks the producer's slot in state `Shared`, taking the role if need be.
+    pub(crate) fn producer_slot(
+        &self,
+        wait: Wait,
+    ) -> Result<MutexGuard<'_, Slot<SingleProducer>>, PutError> {
+        let mut slot = self.lock_producer();
+        loop {
+            match &*slot {
+                Slot::Shared(..) => return Ok(slot),
+                Slot::Vacant => {
+                    let (state, guard) = self.become_producer()?;
+                    *slot = Slot::Shared(state, guard);
+                    return Ok(slot);
+                }
+                Slot::Lent(thread) if *thread != std::thread::current().id() => {
+                    // Another thread writes in place: its record comes first.
+                    slot = match wait {
+                        Wait::No => return Err(PutError::RoleTaken { pid: std::process::id() }),
+                        Wait::Until(deadline) => {
+                            let left = deadline.saturating_duration_since(Instant::now());
+                            if left.is_zero() {
+                                return Err(PutError::Timeout);
+                            }
+                            let waited = self.slot_back.wait_timeout(slot, left);
+                            waited.unwrap_or_else(std::sync::PoisonError::into_inner).0
+                        }
+                        Wait::Forever | Wait::Interruptible => self
+                            .slot_back
+                            .wait(slot)
+                            .unwrap_or_else(std::sync::PoisonError::into_inner),
+                    };
+                }
+                _ => return Err(PutError::RoleTaken { pid: std::process::id() }),
+            }
+        }
+    }
+
+    /// Takes the producer's role and starts where the last one stopped.
+    pub(crate) fn become_producer(&self) -> Result<(SingleProducer, RoleGuard), PutError> {
+        let guard = self.home.claim_role(Role::Producer).map_err(|error| match error {
+            OpenError::RoleTaken { pid, .. } => PutError::RoleTaken { pid },
+            OpenError::Destroyed { .. } => PutError::Destroyed,
+            OpenError::Forked { .. } => PutError::Forked,
+            other => other.into(),
+        })?;
+        let state = self.ring.start_producer().map_err(put_error)?;
+        Ok((state, guard))
+    }
+
+    /// Puts many records in order: `(how many, why not all)`.
+    pub(crate) fn put_all(
+        &self,
+        kind: u8,
+        payloads: &[&[u8]],
+        wait: Wait,
+    ) -> (usize, Option<PutError>) {
+        if self.ring.geometry().producers == Side::Multi {
+            return self.put_runs(&self.cache, kind, payloads, wait);
+        }
+        for (done, payload) in payloads.iter().enumerate() {
+            if let Err(error) = self.put_shared(kind, payload, wait) {
+                return (done, Some(error));
+            }
+        }
+        (payloads.len(), None)
+    }
+
+    /// Puts many records into a single-producer ring, as its producer; wakes once.
+    pub(crate) fn put_all_single(
+        &self,
+        mine: &mut SingleProducer,
+        kind: u8,
+        payloads: &[&[u8]],
+        wait: Wait,
+    ) -> (usize, Option<PutError>) {
+        for (done, payload) in payloads.iter().enumerate() {
+            if let Err(error) = self.check_put(payload.len()) {
+                self.published();
+                return (done, Some(error));
+            }
+            if self.try_put_single(mine, kind, payload).is_err() {
+                self.published();
+                if let Err(error) = self.put_single(mine, kind, payload, wait) {
+                    return (done, Some(error));
+                }
+            }
+        }
+        self.published();
+        (payloads.len(), None)
+    }
+
+    /// Puts many records into a many-producer ring: one claim for each run of records that fit a
+    /// unit, an ordinary put for each larger one.
+    pub(crate) fn put_runs(
+        &self,
+        cache: &ProducerCache,
+        kind: u8,
+        payloads: &[&[u8]],
+        wait: Wait,
+    ) -> (usize, Option<PutError>) {
+        let mut done = 0;
+        let most = RUN_MAX.min(self.ring.geometry().bits().max_units() as usize);
+        while done < payloads.len() {
+            let fit = |payload: &&&[u8]| self.ring.units(payload.len()) == 1;
+            let run = payloads[done..].iter().take(most).take_while(fit).count();
+            let put = if run <= 1 {
+                self.put_multi(cache, kind, payloads[done], wait).map(|()| 1)
+            } else {
+                self.put_run(cache, kind, &payloads[done..done + run], wait)
+            };
+            match put {
+                Ok(count) => done += count,
+                Err(error) => return (done, Some(error)),
+            }
+        }
+        (done, None)
+    }
+
+    /// Puts a run, or as much of it as there is room for now, at least one record.
+    fn put_run(
+        &self,
+        cache: &ProducerCache,
+        kind: u8,
+        payloads: &[&[u8]],
+        wait: Wait,
+    ) -> Result<usize, PutError> {
+        self.check_put(0)?;
+        self.let_large_claim_pass(wait);
+        let mut count = payloads.len();
+        let mut claim = loop {
+            match self.ring.claim_run(cache, count as u64, self.me) {
+                Ok(claim) => break claim,
+                Err(Refused::Full) if count > 1 => count /= 2,
+                Err(refused) => {
+                    break self.wait_for_room(refused, 1, wait, || {
+                        self.ring.claim_run(cache, 1, self.me)
+                    })?;
+                }
+            }
+        };
+        let mut bytes = 0;
+        for (i, payload) in payloads[..count].iter().enumerate() {
+            let inline = self.is_inline(payload.len());
+            self.ring.write(&mut claim, i as u64, inline, payload);
+            self.stamp_time(&mut claim, i as u64);
+            self.ring.describe_in_run(&claim, i as u64, kind, payload.len(), inline);
+            bytes += payload.len() as u64;
+        }
+        self.ring.commit_run(&claim, bytes);
+        self.published();
+        self.ring.sample_high_water_shared(cache, &claim);
+        Ok(count)
+    }
+}
+
+/// The state in a slot that `producer_slot` returned.
+pub(crate) fn shared<'a>(
+    slot: &'a mut MutexGuard<'_, Slot<SingleProducer>>,
+) -> &'a mut SingleProducer {
+    match &mut **slot {
+        Slot::Shared(state, _) => state,
+        _ => unreachable!("producer_slot returns a shared slot"),
+    }
+}

@@ -1,0 +1,429 @@
+//! Owned handles: the fastest way to put and get, one for each side of a ring.
+//!
+//! A handle of a single-sided ring *is* the role: it is given out once, it is `Send` and not
+//! shared, and dropping it frees the role. A handle of a many-sided ring has its own cache of the
+//! other side, and there may be any number.
+
+use std::ops::{Deref, DerefMut};
+use std::sync::Arc;
+
+use crate::error::{GetError, PutError};
+use crate::queue::core::Core;
+use crate::queue::core_get::RingLease;
+use crate::queue::roles::{RoleGuard, Slot};
+use crate::queue::{Lease, RecordInfo, RecordKind, Wait};
+use crate::shm::ring::{Claim, ProducerCache, SingleConsumer, SingleProducer, Taken};
+use crate::shm::storage::Side;
+
+/// An owned producer. `try_put` on a single-producer ring is wait-free.
+#[derive(Debug)]
+pub struct Producer {
+    core: Arc<Core>,
+    side: ProducerSide,
+}
+
+enum ProducerSide {
+    /// The role's lock lives as long as the handle.
+    Single(SingleProducer, #[expect(dead_code, reason = "held for its drop")] RoleGuard),
+    Multi(ProducerCache),
+}
+
+impl std::fmt::Debug for ProducerSide {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Self::Single(..) => "Single",
+            Self::Multi(_) => "Multi",
+        })
+    }
+}
+
+impl Producer {
+    pub(crate) fn new(core: Arc<Core>) -> Result<Self, PutError> {
+        if !core.is_here() {
+            return Err(PutError::Forked);
+        }
+        let side = match core.ring.geometry().producers {
+            Side::Multi => ProducerSide::Multi(ProducerCache::default()),
+            Side::Single => {
+                let mut slot = core.lock_producer();
+                // An unused or shared role of this process becomes this handle's.
+                let (state, guard) = match slot.replace(Slot::Owned) {
+                    Slot::Shared(state, guard) => (state, guard),
+                    Slot::Vacant => match core.become_producer() {
+                        Ok(role) => role,
+                        Err(error) => {
+                            *slot = Slot::Vacant;
+                            return Err(error);
+                        }
+                    },
+                    other => {
+                        *slot = other;
+                        return Err(PutError::RoleTaken { pid: std::process::id() });
+                    }
+                };
+                ProducerSide::Single(state, guard)
+            }
+        };
+        Ok(Self { core, side })
+    }
+
+    /// Puts one record.
+    ///
+    /// # Errors
+    /// See [`PutError`].
+    #[inline]
+    pub fn put(&mut self, kind: RecordKind, payload: &[u8], wait: Wait) -> Result<(), PutError> {
+        match &mut self.side {
+            ProducerSide::Single(state, _) => self.core.put_single(state, kind.0, payload, wait),
+            ProducerSide::Multi(cache) => self.core.put_multi(cache, kind.0, payload, wait),
+        }
+    }
+
+    /// Puts records in order, waking consumers once for each run: `(how many, why not all)`.
+    #[inline]
+    pub fn put_many(
+        &mut self,
+        kind: RecordKind,
+        payloads: &[&[u8]],
+        wait: Wait,
+    ) -> (usize, Option<PutError>) {
+        match &mut self.side {
+            ProducerSide::Single(state, _) => {
+                self.core.put_all_single(state, kind.0, payloads, wait)
+            }
+            ProducerSide::Multi(cache) => self.core.put_runs(cache, kind.0, payloads, wait),
+        }
+    }
+
+    /// Claims room for a record of `len` bytes, to be written in place and committed.
+    ///
+    /// # Errors
+    /// See [`PutError`].
+    #[inline]
+    pub fn reserve(
+        &mut self,
+        kind: RecordKind,
+        len: usize,
+        wait: Wait,
+    ) -> Result<InPlace<'_>, PutError> {
+        let core = &*self.core;
+        let (claim, state) = match &mut self.side {
+            ProducerSide::Single(state, _) => (core.claim_in_place(state, len, wait)?, Some(state)),
+            ProducerSide::Multi(cache) => (core.claim_in_place_multi(cache, len, wait)?, None),
+        };
+        let inline = len <= core.ring.geometry().inline_bytes();
+        Ok(InPlace { core, claim: Some(claim), state, kind: kind.0, len, inline })
+    }
+}
+
+impl Drop for Producer {
+    fn drop(&mut self) {
+        if matches!(self.side, ProducerSide::Single(..)) && self.core.is_here() {
+            *self.core.lock_producer() = Slot::Vacant;
+            self.core.slot_back.notify_one();
+        }
+    }
+}
+
+/// Room for one record of a [`Producer`]; derefs to the bytes, which are whatever the last record
+/// left there. Dropped without a commit, it puts nothing.
+#[must_use = "a reservation that is not committed puts nothing"]
+pub struct InPlace<'a> {
+    core: &'a Core,
+    claim: Option<Claim>,
+    state: Option<&'a mut SingleProducer>,
+    kind: u8,
+    len: usize,
+    inline: bool,
+}
+
+impl InPlace<'_> {
+    /// Puts the record as it now stands.
+    #[inline]
+    pub fn commit(self) {
+        let len = self.len;
+        self.finish(len);
+    }
+
+    /// Puts the first `len` bytes.
+    ///
+    /// # Errors
+    /// [`PutError::TooLarge`] if `len` is more than was reserved; nothing is put then.
+    pub fn commit_len(self, len: usize) -> Result<(), PutError> {
+        if len > self.len {
+            return Err(PutError::TooLarge { len, max: self.len });
+        }
+        self.finish(len);
+        Ok(())
+    }
+
+    #[inline]
+    fn finish(mut self, len: usize) {
+        if let Some(mut claim) = self.claim.take() {
+            self.core.commit_in_place(
+                &mut claim,
+                self.state.as_deref_mut(),
+                self.kind,
+                len,
+                self.inline,
+            );
+        }
+    }
+}
+
+impl Deref for InPlace<'_> {
+    type Target = [u8];
+
+    #[inline]
+    fn deref(&self) -> &[u8] {
+        let claim = self.claim.as_ref();
+        claim.map_or(&[], |claim| self.core.ring.claimed_payload(claim, self.inline, self.len))
+    }
+}
+
+impl DerefMut for InPlace<'_> {
+    #[inline]
+    fn deref_mut(&mut self) -> &mut [u8] {
+        let (core, inline, len) = (self.core, self.inline, self.len);
+        let claim = self.claim.as_mut();
+        claim.map_or(&mut [], |claim| core.ring.payload_mut(claim, inline, len))
+    }
+}
+
+impl Drop for InPlace<'_> {
+    fn drop(&mut self) {
+        if let Some(claim) = self.claim.take() {
+            self.core.abandon_in_place(&claim, self.state.as_deref());
+        }
+    }
+}
+
+impl std::fmt::Debug for InPlace<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("InPlace").field("len", &self.len).finish_non_exhaustive()
+    }
+}
+
+/// An owned consumer. `try_get` on a single-consumer ring is wait-free.
+#[derive(Debug)]
+pub struct Consumer {
+    core: Arc<Core>,
+    side: ConsumerSide,
+}
+
+enum ConsumerSide {
+    /// The state is here, or parked in the core's slot while leases are out.
+    Single(Option<SingleConsumer>, Option<RoleGuard>),
+    Multi,
+}
+
+impl std::fmt::Debug for ConsumerSide {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Self::Single(..) => "Single",
+            Self::Multi => "Multi",
+        })
+    }
+}
+
+impl Consumer {
+    pub(crate) fn new(core: Arc<Core>) -> Result<Self, GetError> {
+        if !core.is_here() {
+            return Err(GetError::Forked);
+        }
+        let side = match core.ring.geometry().consumers {
+            Side::Multi => ConsumerSide::Multi,
+            Side::Single => {
+                let mut slot = core.lock_consumer();
+                match slot.replace(Slot::Owned) {
+                    Slot::Shared(state, guard) | Slot::Orphaned(state, guard) => {
+                        // Leases of the shared handle may still be out: park.
+                        *slot = Slot::Parked(state);
+                        drop(slot);
+                        return Ok(Self { core, side: ConsumerSide::Single(None, Some(guard)) });
+                    }
+                    Slot::Vacant => match core.become_consumer() {
+                        Ok((state, guard)) => ConsumerSide::Single(Some(state), Some(guard)),
+                        Err(error) => {
+                            *slot = Slot::Vacant;
+                            return Err(error);
+                        }
+                    },
+                    other => {
+                        *slot = other;
+                        return Err(GetError::RoleTaken { pid: std::process::id() });
+                    }
+                }
+            }
+        };
+        Ok(Self { core, side })
+    }
+
+    /// Takes one record, appends its payload to `out` after clearing it, and acknowledges it.
+    ///
+    /// # Errors
+    /// See [`GetError`].
+    #[inline]
+    pub fn get_into(&mut self, out: &mut Vec<u8>, wait: Wait) -> Result<RecordInfo, GetError> {
+        out.clear();
+        self.unpark();
+        if let ConsumerSide::Single(Some(state), _) = &mut self.side {
+            let core = &*self.core;
+            let taken = core.take_single(state, wait)?;
+            core.ring.read(&taken, out);
+            let info = RecordInfo::new(&taken, core.ring.timestamp(&taken));
+            core.ring.ack_single(state, taken.pos, taken.n);
+            core.room_made();
+            return Ok(info);
+        }
+        let taken = self.take(wait)?;
+        self.core.ring.read(&taken, out);
+        let info = RecordInfo::new(&taken, self.core.ring.timestamp(&taken));
+        self.core.acknowledge(taken);
+        Ok(info)
+    }
+
+    /// Takes one record, hands its payload to `read` in place, and acknowledges it after that. If
+    /// `read` panics, the record is given back.
+    ///
+    /// # Errors
+    /// See [`GetError`].
+    #[inline]
+    pub fn get_with<R>(
+        &mut self,
+        wait: Wait,
+        read: impl FnOnce(&[u8], RecordInfo) -> R,
+    ) -> Result<R, GetError> {
+        self.unpark();
+        if let ConsumerSide::Single(Some(state), _) = &mut self.side {
+            let core = &*self.core;
+            let taken = core.take_single(state, wait)?;
+            let info = RecordInfo::new(&taken, core.ring.timestamp(&taken));
+            let bomb = GiveBack { core, state, taken };
+            let result = read(core.ring.payload(&bomb.taken), info);
+            bomb.defuse();
+            return Ok(result);
+        }
+        let lease = self.lease(wait)?;
+        let info = lease.info();
+        let result = read(&lease, info);
+        lease.ack();
+        Ok(result)
+    }
+
+    /// Takes one record to be read in place; several leases may be held. Dropped without `ack`, it
+    /// is given back.
+    ///
+    /// # Errors
+    /// See [`GetError`].
+    #[inline]
+    pub fn lease(&mut self, wait: Wait) -> Result<Lease, GetError> {
+        let taken = self.take(wait)?;
+        Ok(Lease::ring(RingLease::new(Arc::clone(&self.core), taken)))
+    }
+
+    /// Takes up to `max` records, waiting for the first only; appends them to `out`, and says how
+    /// many.
+    ///
+    /// # Errors
+    /// See [`GetError`]; then nothing was taken.
+    pub fn lease_many(
+        &mut self,
+        max: usize,
+        out: &mut Vec<Lease>,
+        wait: Wait,
+    ) -> Result<usize, GetError> {
+        lease_many(max, out, wait, |wait| self.lease(wait))
+    }
+
+    /// Takes a record whose end goes through the core: the state of a single consumer is parked
+    /// there as long as leases are out.
+    fn take(&mut self, wait: Wait) -> Result<Taken, GetError> {
+        self.unpark();
+        match &mut self.side {
+            ConsumerSide::Multi => self.core.take_record(wait),
+            ConsumerSide::Single(None, _) => self.core.take_parked(wait),
+            ConsumerSide::Single(local, _) => {
+                let Some(state) = local else { return Err(GetError::Empty) };
+                let taken = self.core.take_single(state, wait)?;
+                if let Some(state) = local.take() {
+                    self.core.park(state);
+                }
+                Ok(taken)
+            }
+        }
+    }
+
+    /// Takes the parked state back when no lease is out: only this handle makes new ones.
+    #[inline]
+    fn unpark(&mut self) {
+        if let ConsumerSide::Single(local @ None, _) = &mut self.side {
+            *local = self.core.unpark();
+        }
+    }
+}
+
+/// Gives a record back if its reader panics.
+struct GiveBack<'a> {
+    core: &'a Core,
+    state: &'a mut SingleConsumer,
+    taken: Taken,
+}
+
+impl GiveBack<'_> {
+    #[inline]
+    fn defuse(self) {
+        let mut this = std::mem::ManuallyDrop::new(self);
+        let (pos, n) = (this.taken.pos, this.taken.n);
+        let core = this.core;
+        core.ring.ack_single(this.state, pos, n);
+        core.room_made();
+    }
+}
+
+impl Drop for GiveBack<'_> {
+    fn drop(&mut self) {
+        self.core.ring.give_back_single(self.state, self.taken.pos);
+    }
+}
+
+impl Drop for Consumer {
+    fn drop(&mut self) {
+        let ConsumerSide::Single(local, guard) = &mut self.side else { return };
+        if !self.core.is_here() {
+            return;
+        }
+        let mut slot = self.core.lock_consumer();
+        match (local.take(), slot.replace(Slot::Vacant), guard.take()) {
+            (Some(mut state), ..) => self.core.ring.publish_hint(&mut state),
+            (None, Slot::Parked(mut state), Some(guard)) => {
+                self.core.ring.publish_hint(&mut state);
+                if self.core.open_leases() != 0 {
+                    *slot = Slot::Orphaned(state, guard);
+                }
+            }
+            (None, other, _) => *slot = other,
+        }
+    }
+}
+
+/// Takes up to `max` leases with `lease`, waiting for the first only.
+pub(crate) fn lease_many(
+    max: usize,
+    out: &mut Vec<Lease>,
+    wait: Wait,
+    mut lease: impl FnMut(Wait) -> Result<Lease, GetError>,
+) -> Result<usize, GetError> {
+    if max == 0 {
+        return Ok(0);
+    }
+    out.push(lease(wait)?);
+    for count in 1..max {
+        match lease(Wait::No) {
+            Ok(lease) => out.push(lease),
+            // What there was is taken; whatever is wrong shows at the next call.
+            Err(_) => return Ok(count),
+        }
+    }
+    Ok(max)
+}

@@ -1,0 +1,371 @@
+//! Partition keys: what keeps packets that belong together on one target.
+//!
+//! A key has one canonical encoding (`docs/wire.md`), its hash is the XXH3-64 of that encoding with
+//! seed 0, and its target is [`target_index`] of the hash: all three are the same in every process,
+//! every build and every language, and the golden vectors in `docs/wire.md` hold them in place.
+//! Every key has a hash, also the empty ones and zero, and `""`, `b""`, `0` and `()` are four
+//! different keys.
+
+use std::fmt;
+
+use xxhash_rust::xxh3::{Xxh3, xxh3_64};
+
+use super::wire::{Count, Cursor, Reader, Sink, WireError};
+
+/// How deeply the tuples of a key may be nested to be put on the wire.
+pub const MAX_KEY_DEPTH: usize = 16;
+
+const BYTES: u8 = 0x01;
+const STR: u8 = 0x02;
+const INT64: u8 = 0x03;
+const INT128: u8 = 0x04;
+const TUPLE: u8 = 0x05;
+
+/// What a packet is partitioned by.
+///
+/// Keys of different types differ, whatever they hold: `Str("1")`, `Int(1)` and `Bytes(b"1")` are
+/// three keys. Integers are one type: whether a number came as `u8` or as `i128` makes no
+/// difference.
+///
+/// ```
+/// use ringway::routing::PartitionKey;
+///
+/// let key = PartitionKey::from(("tenant-7", 42));
+/// assert_eq!(key.hash64(), 0xd014_5694_590b_c61c);
+/// assert_eq!(key.target_index(10), Some(8));
+/// ```
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum PartitionKey {
+    /// Bytes.
+    Bytes(Vec<u8>),
+    /// A text.
+    Str(String),
+    /// An integer, from −2^127 to 2^127−1.
+    Int(i128),
+    /// Keys in order. Those nested deeper than [`MAX_KEY_DEPTH`] cannot be put on the wire.
+    Tuple(Vec<PartitionKey>),
+}
+
+impl PartitionKey {
+    /// Hashes the canonical encoding: XXH3-64, seed 0. Allocates nothing.
+    #[must_use]
+    pub fn hash64(&self) -> u64 {
+        // Hashing at once is several times faster than the streaming form, and gives the same.
+        let mut buffer = [0; 128];
+        let mut cursor = Cursor::new(&mut buffer);
+        encode(self, &mut cursor);
+        if let Ok(len) = cursor.finish() {
+            return xxh3_64(&buffer[..len]);
+        }
+        let mut hasher = Xxh3::new();
+        encode(self, &mut hasher);
+        hasher.digest()
+    }
+
+    /// The target, of `count`, that the key belongs to: [`target_index`] of its hash. `None` only
+    /// where `count` is 0.
+    #[must_use]
+    pub fn target_index(&self, count: usize) -> Option<usize> {
+        target_index(self.hash64(), count)
+    }
+
+    /// Length of the canonical encoding, in bytes.
+    #[must_use]
+    pub fn encoded_len(&self) -> usize {
+        let mut count = Count(0);
+        encode(self, &mut count);
+        count.0
+    }
+
+    /// Writes the canonical encoding to the front of `buffer`, and says how many bytes it has.
+    /// Allocates nothing.
+    ///
+    /// # Errors
+    /// [`WireError::BufferTooSmall`] (the buffer then holds a part); [`WireError::KeyTooDeep`].
+    pub fn encode_into(&self, buffer: &mut [u8]) -> Result<usize, WireError> {
+        self.check()?;
+        let mut cursor = Cursor::new(buffer);
+        encode(self, &mut cursor);
+        cursor.finish()
+    }
+
+    /// Reads a canonical encoding, all of `bytes`.
+    ///
+    /// # Errors
+    /// A [`WireError`] where the bytes are anything else than the one encoding of one key.
+    pub fn decode(bytes: &[u8]) -> Result<Self, WireError> {
+        let mut reader = Reader::new(bytes);
+        let key = decode(&mut reader, 0)?;
+        reader.end("key")?;
+        Ok(key)
+    }
+
+    /// Says whether the key can be put on the wire.
+    ///
+    /// # Errors
+    /// [`WireError::KeyTooDeep`].
+    pub fn check(&self) -> Result<(), WireError> {
+        fn within(key: &PartitionKey, levels: usize) -> bool {
+            match key {
+                PartitionKey::Tuple(items) => {
+                    levels > 0 && items.iter().all(|item| within(item, levels - 1))
+                }
+                _ => true,
+            }
+        }
+        if within(self, MAX_KEY_DEPTH) {
+            Ok(())
+        } else {
+            Err(WireError::KeyTooDeep { max: MAX_KEY_DEPTH })
+        }
+    }
+}
+
+/// Reduces a hash to one of `count` targets: `(hash × count) >> 64` in 128 bits (multiply-shift,
+/// Lemire 2019, "Fast random integer generation in an interval"). `None` only where `count` is 0.
+#[must_use]
+pub fn target_index(hash: u64, count: usize) -> Option<usize> {
+    // The product of the hash and a count is below count × 2^64, so the cast loses nothing.
+    (count > 0).then(|| ((u128::from(hash) * count as u128) >> 64) as usize)
+}
+
+/// A key that is not owned: one of a packet in this process, or one in place in a record's bytes.
+#[derive(Clone, Copy)]
+pub struct KeyRef<'a> {
+    inner: Inner<'a>,
+}
+
+#[derive(Clone, Copy)]
+enum Inner<'a> {
+    Key(&'a PartitionKey),
+    /// Found canonical when it was read.
+    Encoded(&'a [u8]),
+}
+
+impl<'a> KeyRef<'a> {
+    /// Reads one key from the front of `reader`, in place.
+    pub(super) fn read(reader: &mut Reader<'a>) -> Result<Self, WireError> {
+        let before = reader.rest();
+        skip(reader)?;
+        let len = before.len() - reader.rest().len();
+        Ok(Self { inner: Inner::Encoded(&before[..len]) })
+    }
+
+    /// Hashes the key where it is: the same as [`PartitionKey::hash64`]. Allocates nothing.
+    #[must_use]
+    pub fn hash64(&self) -> u64 {
+        match self.inner {
+            Inner::Key(key) => key.hash64(),
+            Inner::Encoded(bytes) => xxh3_64(bytes),
+        }
+    }
+
+    /// Length of the canonical encoding, in bytes.
+    #[must_use]
+    pub fn encoded_len(&self) -> usize {
+        match self.inner {
+            Inner::Key(key) => key.encoded_len(),
+            Inner::Encoded(bytes) => bytes.len(),
+        }
+    }
+
+    /// The text, where the key is one.
+    #[must_use]
+    pub fn as_str(&self) -> Option<&'a str> {
+        match self.inner {
+            Inner::Key(PartitionKey::Str(text)) => Some(text),
+            Inner::Encoded([STR, rest @ ..]) => Reader::new(rest).text("key").ok(),
+            _ => None,
+        }
+    }
+
+    /// Copies the key.
+    ///
+    /// # Errors
+    /// A [`WireError`] where a peer changed the bytes after they were read the first time.
+    pub fn to_key(&self) -> Result<PartitionKey, WireError> {
+        match self.inner {
+            Inner::Key(key) => Ok(key.clone()),
+            Inner::Encoded(bytes) => PartitionKey::decode(bytes),
+        }
+    }
+
+    pub(super) fn check(&self) -> Result<(), WireError> {
+        match self.inner {
+            Inner::Key(key) => key.check(),
+            Inner::Encoded(_) => Ok(()),
+        }
+    }
+
+    pub(super) fn write(&self, sink: &mut impl Sink) {
+        match self.inner {
+            Inner::Key(key) => encode(key, sink),
+            Inner::Encoded(bytes) => sink.put(bytes),
+        }
+    }
+}
+
+impl<'a> From<&'a PartitionKey> for KeyRef<'a> {
+    fn from(key: &'a PartitionKey) -> Self {
+        Self { inner: Inner::Key(key) }
+    }
+}
+
+impl fmt::Debug for KeyRef<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.to_key() {
+            Ok(key) => key.fmt(f),
+            Err(error) => write!(f, "<{error}>"),
+        }
+    }
+}
+
+fn encode(key: &PartitionKey, sink: &mut impl Sink) {
+    match key {
+        PartitionKey::Bytes(bytes) => {
+            sink.put(&[BYTES]);
+            sink.put_bytes(bytes);
+        }
+        PartitionKey::Str(text) => {
+            sink.put(&[STR]);
+            sink.put_bytes(text.as_bytes());
+        }
+        PartitionKey::Int(int) => match i64::try_from(*int) {
+            Ok(int) => {
+                sink.put(&[INT64]);
+                sink.put(&int.to_le_bytes());
+            }
+            Err(_) => {
+                sink.put(&[INT128]);
+                sink.put(&int.to_le_bytes());
+            }
+        },
+        PartitionKey::Tuple(items) => {
+            sink.put(&[TUPLE]);
+            sink.put_number(items.len() as u64);
+            for item in items {
+                encode(item, sink);
+            }
+        }
+    }
+}
+
+fn int128(reader: &mut Reader<'_>) -> Result<i128, WireError> {
+    let int = i128::from_le_bytes(reader.array("key integer")?);
+    // One that fits 64 bits has a shorter form.
+    if i64::try_from(int).is_ok() {
+        return Err(WireError::BadNumber { what: "key integer" });
+    }
+    Ok(int)
+}
+
+fn decode(reader: &mut Reader<'_>, depth: usize) -> Result<PartitionKey, WireError> {
+    Ok(match reader.byte("key tag")? {
+        BYTES => PartitionKey::Bytes(reader.bytes("key bytes")?.to_vec()),
+        STR => PartitionKey::Str(reader.text("key text")?.to_owned()),
+        INT64 => PartitionKey::Int(i64::from_le_bytes(reader.array("key integer")?).into()),
+        INT128 => PartitionKey::Int(int128(reader)?),
+        TUPLE if depth == MAX_KEY_DEPTH => {
+            return Err(WireError::KeyTooDeep { max: MAX_KEY_DEPTH });
+        }
+        TUPLE => {
+            let count = reader.number("key tuple")?;
+            // No capacity: nobody vouches for the count, and every item takes a byte at least.
+            let mut items = Vec::new();
+            for _ in 0..count {
+                items.push(decode(reader, depth + 1)?);
+            }
+            PartitionKey::Tuple(items)
+        }
+        tag => return Err(WireError::UnknownKeyTag { tag }),
+    })
+}
+
+/// Passes over one key, having checked all that [`decode`] checks. Allocates nothing.
+fn skip(reader: &mut Reader<'_>) -> Result<(), WireError> {
+    // Items still to come in each tuple that is open.
+    let mut open = [0_u64; MAX_KEY_DEPTH];
+    let mut depth = 0;
+    loop {
+        match reader.byte("key tag")? {
+            BYTES => _ = reader.bytes("key bytes")?,
+            STR => _ = reader.text("key text")?,
+            INT64 => _ = reader.array::<8>("key integer")?,
+            INT128 => _ = int128(reader)?,
+            TUPLE if depth == MAX_KEY_DEPTH => {
+                return Err(WireError::KeyTooDeep { max: MAX_KEY_DEPTH });
+            }
+            TUPLE => {
+                open[depth] = reader.number("key tuple")?;
+                depth += 1;
+            }
+            tag => return Err(WireError::UnknownKeyTag { tag }),
+        }
+        while depth > 0 && open[depth - 1] == 0 {
+            depth -= 1;
+        }
+        if depth == 0 {
+            return Ok(());
+        }
+        open[depth - 1] -= 1;
+    }
+}
+
+macro_rules! from_ints {
+    ($($int:ty),*) => {$(
+        impl From<$int> for PartitionKey {
+            fn from(int: $int) -> Self {
+                Self::Int(int.into())
+            }
+        }
+    )*};
+}
+from_ints!(i8, i16, i32, i64, i128, u8, u16, u32, u64);
+
+impl From<&str> for PartitionKey {
+    fn from(text: &str) -> Self {
+        Self::Str(text.to_owned())
+    }
+}
+
+impl From<String> for PartitionKey {
+    fn from(text: String) -> Self {
+        Self::Str(text)
+    }
+}
+
+impl From<&[u8]> for PartitionKey {
+    fn from(bytes: &[u8]) -> Self {
+        Self::Bytes(bytes.to_vec())
+    }
+}
+
+impl<const N: usize> From<&[u8; N]> for PartitionKey {
+    fn from(bytes: &[u8; N]) -> Self {
+        Self::Bytes(bytes.to_vec())
+    }
+}
+
+impl From<Vec<u8>> for PartitionKey {
+    fn from(bytes: Vec<u8>) -> Self {
+        Self::Bytes(bytes)
+    }
+}
+
+impl From<Vec<PartitionKey>> for PartitionKey {
+    fn from(items: Vec<PartitionKey>) -> Self {
+        Self::Tuple(items)
+    }
+}
+
+impl<A: Into<Self>, B: Into<Self>> From<(A, B)> for PartitionKey {
+    fn from((a, b): (A, B)) -> Self {
+        Self::Tuple(vec![a.into(), b.into()])
+    }
+}
+
+impl<A: Into<Self>, B: Into<Self>, C: Into<Self>> From<(A, B, C)> for PartitionKey {
+    fn from((a, b, c): (A, B, C)) -> Self {
+        Self::Tuple(vec![a.into(), b.into(), c.into()])
+    }
+}

@@ -1,0 +1,68 @@
+//! The counters: on lines their writers own anyway, and mostly derived from positions.
+//!
+//! A position counts units; so puts are positions less the units beyond the first of large records,
+//! less what was skipped. Advisory: a process that dies between an operation and its counter leaves
+//! it one too low. Exact when nothing is in progress and nobody died.
+
+use super::Ring;
+use crate::sync::Ordering::Relaxed;
+
+/// Numbers of one ring since its creation.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct RingStats {
+    /// Packets ever put.
+    pub puts: u64,
+    /// Packets ever taken for the first time.
+    pub gets: u64,
+    /// Payload bytes ever put.
+    pub bytes_put: u64,
+    /// Payload bytes ever taken for the first time; a busy single consumer publishes it lazily.
+    pub bytes_got: u64,
+    /// Times a blocking put had to wait.
+    pub full_waits: u64,
+    /// Times a blocking get had to wait.
+    pub empty_waits: u64,
+    /// Puts refused because the ring was full.
+    pub refused: u64,
+    /// Packets delivered again.
+    pub redelivered: u64,
+    /// Packets claimed but never committed.
+    pub skipped: u64,
+    /// Packets delivered too often.
+    pub dead_lettered: u64,
+    /// Most packets seen waiting: at least what waits now, at most 8 below the truth.
+    pub high_water: u64,
+    /// Nanoseconds that blocking puts waited.
+    pub put_blocked_ns: u64,
+    /// Nanoseconds that blocking gets waited.
+    pub get_blocked_ns: u64,
+}
+
+impl Ring {
+    /// The counters. Each is one load; together they are no snapshot.
+    #[must_use]
+    pub fn stats(&self) -> RingStats {
+        let header = self.memory().header();
+        let (producers, consumers, shared) = (&header.producers, &header.consumers, &header.shared);
+        // RELAXED, all of them: statistics.
+        let first = shared.first_pos.load(Relaxed);
+        let skipped = shared.skipped.load(Relaxed);
+        let taken = self.exposed().pos.saturating_sub(first);
+        let put = self.load_tail().1.pos.saturating_sub(first);
+        RingStats {
+            puts: put.saturating_sub(producers.extra_units.load(Relaxed)).saturating_sub(skipped),
+            gets: taken.saturating_sub(consumers.extra_units.load(Relaxed)),
+            bytes_put: producers.bytes.load(Relaxed),
+            bytes_got: consumers.bytes.load(Relaxed),
+            full_waits: producers.full_waits.load(Relaxed),
+            empty_waits: consumers.empty_waits.load(Relaxed),
+            refused: producers.refused.load(Relaxed),
+            redelivered: consumers.redelivered.load(Relaxed),
+            skipped,
+            dead_lettered: shared.dead_lettered.load(Relaxed),
+            high_water: producers.high_water.load(Relaxed).max(self.waiting()),
+            put_blocked_ns: producers.blocked_ns.load(Relaxed),
+            get_blocked_ns: consumers.blocked_ns.load(Relaxed),
+        }
+    }
+}

@@ -1,0 +1,187 @@
+//! Removing what nobody uses any more, and never anything that somebody does.
+//!
+//! Under the gate (so nobody joins), a cleaner takes every participant's byte at once; only then is
+//! the segment abandoned, and only then is it removed. Killed at any point, its locks are free again,
+//! and the segment is either untouched or marked destroyed, which the next who meets it completes.
+
+use std::path::PathBuf;
+
+use rustix::fs::OFlags;
+
+use super::attach::open_named;
+use super::{Segment, io_error};
+use crate::error::OpenError;
+use crate::shm::Lifetime;
+use crate::shm::directory::{Directory, stat_of};
+use crate::shm::layout::{LOCK_GATE, LOCK_PARTICIPANT, MAX_PARTICIPANTS, STATE_DESTROYED};
+use crate::shm::names::SegmentName;
+use crate::shm::os::{Access, ByteLock, LockKind};
+use crate::shm::ring::stamp::State;
+use crate::shm::storage::{RingMemory, Side};
+use crate::sync::Ordering;
+
+/// What may be removed.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct CleanOptions {
+    /// Also `keep` segments in which packets wait.
+    pub discard: bool,
+}
+
+/// What was done about one segment.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct CleanReport {
+    /// Its name.
+    pub name: SegmentName,
+    /// Its file.
+    pub path: PathBuf,
+    /// What was done, and why.
+    pub outcome: CleanOutcome,
+}
+
+/// What was done about a segment, and why.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum CleanOutcome {
+    /// Removed; nobody was alive in it. So many packets, which were not acknowledged, went with it.
+    Removed {
+        /// Packets thrown away.
+        packets: u64,
+    },
+    /// Left alone: somebody is alive in it, or just joins.
+    Live,
+    /// Left alone: it is to be kept, and holds so many packets that are not acknowledged.
+    Kept {
+        /// Packets in it.
+        packets: u64,
+    },
+    /// Left alone: it is no job's segment (where only those were asked for).
+    OtherLifetime(Lifetime),
+    /// Left alone: it could not be read, and says so.
+    Unreadable(String),
+    /// There was nothing any more.
+    Gone,
+}
+
+impl Segment {
+    /// Removes every segment of a directory in which nobody is alive: `ephemeral` and `job` ones
+    /// whatever they hold, `keep` ones when they are empty (or with [`CleanOptions::discard`]). Whatever
+    /// is no readable segment stays, and is reported. Directories that are left empty go as well.
+    ///
+    /// # Errors
+    /// [`OpenError::Io`] or [`OpenError::Permission`] where the directory cannot be listed; what goes
+    /// wrong with one segment is in its report.
+    pub fn clean_abandoned(
+        directory: &Directory,
+        options: CleanOptions,
+    ) -> Result<Vec<CleanReport>, OpenError> {
+        let reports = directory
+            .names()?
+            .into_iter()
+            .map(|name| {
+                let outcome = clean_one(directory, &name, options, false)
+                    .unwrap_or_else(|error| CleanOutcome::Unreadable(error.to_string()));
+                CleanReport { path: directory.path_of(&name), name, outcome }
+            })
+            .collect();
+        directory.remove_empty_directories();
+        Ok(reports)
+    }
+
+    /// Removes what an earlier run of a job left behind, whatever it holds. A segment that is alive, or
+    /// that is no job's, is left alone.
+    ///
+    /// # Errors
+    /// As [`Segment::attach`], but a missing segment is [`CleanOutcome::Gone`].
+    pub fn remove_stale_job(
+        directory: &Directory,
+        name: &SegmentName,
+    ) -> Result<CleanOutcome, OpenError> {
+        clean_one(directory, name, CleanOptions { discard: true }, true)
+    }
+
+    /// Counts the packets of all rings that nobody has acknowledged: waiting, or leased. Exact when
+    /// nothing is in progress. Maps every ring for a moment.
+    ///
+    /// # Errors
+    /// As [`Segment::memory`].
+    pub fn packets_left(&self) -> Result<u64, OpenError> {
+        let mut packets = 0;
+        for index in 0..self.rings.len() {
+            packets += not_acknowledged(&*self.memory(index)?);
+            self.trim(index);
+        }
+        Ok(packets)
+    }
+}
+
+fn clean_one(
+    directory: &Directory,
+    name: &SegmentName,
+    options: CleanOptions,
+    only_jobs: bool,
+) -> Result<CleanOutcome, OpenError> {
+    let file = match open_named(directory, name, OFlags::RDWR) {
+        Err(OpenError::NotFound { .. }) => return Ok(CleanOutcome::Gone),
+        opened => opened?,
+    };
+    let segment = Segment::of_named(directory, name, file, Access::Shared)?;
+    let path = segment.path();
+    if only_jobs && segment.lifetime() != Lifetime::Job {
+        return Ok(CleanOutcome::OtherLifetime(segment.lifetime()));
+    }
+    // SYNC gate (pairs with `attach`): nobody joins from here on. Somebody who does just now is alive.
+    let gate = ByteLock::try_exclusive(segment.file(), LOCK_GATE)
+        .map_err(io_error(path, "taking the gate"))?;
+    let Some(_gate) = gate else { return Ok(CleanOutcome::Live) };
+    if stat_of(segment.file(), path)?.st_nlink == 0 {
+        return Ok(CleanOutcome::Gone);
+    }
+    if segment.state()? == STATE_DESTROYED {
+        // Its destroyer died before the unlink; who is still in it knows already.
+        segment.remove_under_gate()?;
+        return Ok(CleanOutcome::Removed { packets: 0 });
+    }
+    // Every byte there can be, at once: one that is held shows somebody alive.
+    let first = LOCK_PARTICIPANT + 1;
+    let everybody =
+        ByteLock::try_lock(segment.file(), first, MAX_PARTICIPANTS.into(), LockKind::Exclusive)
+            .map_err(io_error(path, "taking the participants' locks"))?;
+    let Some(_everybody) = everybody else { return Ok(CleanOutcome::Live) };
+    let packets = segment.packets_left()?;
+    if segment.lifetime() == Lifetime::Keep && packets != 0 && !options.discard {
+        return Ok(CleanOutcome::Kept { packets });
+    }
+    segment.remove_under_gate()?;
+    Ok(CleanOutcome::Removed { packets })
+}
+
+/// Packets of one ring that nobody has acknowledged. Bounded, whatever the words say.
+fn not_acknowledged(memory: &RingMemory) -> u64 {
+    let geometry = memory.geometry();
+    let bits = geometry.bits();
+    let header = memory.header();
+    // RELAXED: everybody is dead, or the number is a snapshot anyway.
+    let tail = bits.unpack_mark(header.producers.tail.load(Ordering::Relaxed));
+    let head = bits.unpack_mark(header.consumers.head.load(Ordering::Relaxed));
+    let mut packets = bits.waiting(head, tail);
+    if geometry.producers == Side::Multi {
+        // A claim at the tail that nobody has helped forward may be committed already.
+        let claim = bits.unpack(memory.claim(tail.pos).load(Ordering::Relaxed));
+        let claimed = matches!(claim.state, State::Claimed | State::Run);
+        packets += u64::from(claimed && claim.lap == bits.lap(tail.pos));
+    }
+    if geometry.consumers == Side::Multi {
+        let mut pos = header.frontier.frontier.load(Ordering::Relaxed);
+        for _ in 0..geometry.entries() {
+            if pos >= head.pos {
+                break;
+            }
+            let stamp = bits.unpack(memory.entry(pos).stamp.load(Ordering::Relaxed));
+            let current = stamp.lap == bits.lap(pos);
+            packets += u64::from(current && matches!(stamp.state, State::Reading | State::Ready));
+            pos += if current { stamp.n } else { 1 };
+        }
+    }
+    packets
+}

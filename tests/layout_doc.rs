@@ -1,0 +1,130 @@
+//! `docs/layout.md` says what `src/shm/layout.rs` does: every struct, field, offset and size.
+
+use std::collections::BTreeMap;
+use std::mem::{offset_of, size_of};
+
+use ringway::shm::layout::*;
+
+const DOC: &str = include_str!("../docs/layout.md");
+const CODE: &str = include_str!("../src/shm/layout.rs");
+
+/// Offset, size, name of each field; with the size of the struct.
+type Fields = Vec<(usize, usize, String)>;
+type Structs = BTreeMap<String, (usize, Fields)>;
+
+const fn bytes_of<T, F>(_: fn(&T) -> &F) -> usize {
+    size_of::<F>()
+}
+
+macro_rules! facts {
+    ($($name:ident { $($field:ident),* $(,)? })*) => {
+        BTreeMap::from([$((stringify!($name).to_owned(), (size_of::<$name>(), vec![$((
+            offset_of!($name, $field),
+            bytes_of(|it: &$name| &it.$field),
+            stringify!($field).to_owned(),
+        )),*]))),*])
+    };
+}
+
+fn compiled() -> Structs {
+    facts! {
+        SegmentHeader {
+            magic, layout_version, header_bytes, abi_hash, checksum, total_bytes, directory_offset,
+            control_offset, participants_offset, rings_offset, rings, max_participants, lifetime,
+            creator_uid, group_gid, creator_pid, uuid, created_unix_ns, reserved,
+        }
+        RingRecord {
+            name, dead_letter, offset, extent_bytes, maxsize, schema_tag, log2_entries, unit_bytes,
+            modes, max_deliveries, reserved,
+        }
+        Control { state, fence_needed, joined_total, recovered_total }
+        Participant {
+            doorbell, state, pid, reserved, start_ticks, joined_unix_ns, rings_touched, name,
+        }
+        RingHeader { producers, consumers, frontier, hint, shared, get_waiters, put_waiters }
+        ProducerLine {
+            tail, intent, extra_units, bytes, full_waits, blocked_ns, high_water, refused,
+        }
+        ConsumerLine { head, peek, extra_units, bytes, empty_waits, blocked_ns, redelivered }
+        FrontierLine { frontier }
+        HintLine { head_hint }
+        SharedLine {
+            closed, recovery, get_waiters, put_waiters, large_claim, skipped, dead_lettered,
+            exhausted, fence_needed, producer_id, consumer_id, first_pos,
+        }
+        WaiterLine { words }
+        Entry { stamp, len, flags, inline }
+    }
+}
+
+/// Reads `### `Name`: N bytes` and the rows `| offset | size | `field` | … |` below it.
+fn documented() -> Structs {
+    let mut structs = Structs::new();
+    let mut current = None;
+    for line in DOC.lines() {
+        if line.starts_with('#') {
+            current = line.strip_prefix("### `").map(|rest| {
+                let (name, rest) = rest.split_once("`: ").expect("a struct's heading");
+                let bytes = rest.strip_suffix(" bytes").expect("a size").parse().expect("a number");
+                structs.insert(name.to_owned(), (bytes, Fields::new()));
+                name.to_owned()
+            });
+        }
+        let Some(name) = &current else { continue };
+        let cells: Vec<&str> = line.split('|').map(str::trim).collect();
+        if let [_, offset, size, field, _, ..] = cells[..]
+            && let (Ok(offset), Ok(size)) = (offset.parse(), size.parse())
+        {
+            let fields = &mut structs.get_mut(name).expect("inserted above").1;
+            fields.push((offset, size, field.trim_matches('`').to_owned()));
+        }
+    }
+    structs
+}
+
+/// Reads the names of structs and public fields from the source.
+fn declared() -> BTreeMap<String, Vec<String>> {
+    let mut structs = BTreeMap::<String, Vec<String>>::new();
+    let mut current = None;
+    for line in CODE.lines() {
+        if let Some(rest) = line.strip_prefix("pub struct ") {
+            let name = rest.split([' ', '{']).next().expect("a name").to_owned();
+            current = Some(structs.entry(name).or_default());
+        } else if line.starts_with('}') {
+            current = None;
+        } else if let (Some(fields), Some(rest)) = (&mut current, line.strip_prefix("    pub ")) {
+            fields.push(rest.split(':').next().expect("a field").to_owned());
+        }
+    }
+    structs
+}
+
+#[test]
+fn the_document_gives_every_offset_and_size_as_compiled() {
+    let (documented, compiled) = (documented(), compiled());
+    for (name, fields) in &compiled {
+        assert_eq!(documented.get(name), Some(fields), "{name}");
+    }
+    assert_eq!(documented.len(), compiled.len());
+}
+
+#[test]
+fn no_struct_or_field_of_the_layout_is_left_out() {
+    let names = |(_, fields): &(usize, Fields)| -> Vec<String> {
+        fields.iter().map(|(_, _, name)| name.clone()).collect()
+    };
+    let documented: BTreeMap<_, _> =
+        documented().iter().map(|(name, fields)| (name.clone(), names(fields))).collect();
+    assert_eq!(documented, declared());
+}
+
+#[test]
+fn the_document_gives_the_lock_bytes_as_compiled() {
+    assert_eq!(LOCK_GATE, 1 << 60);
+    assert_eq!(LOCK_PARTICIPANT, (1 << 60) + 0x1_0000);
+    assert_eq!(LOCK_ROLE, (1 << 60) + 0x10_0000);
+    for row in ["| 2^60 |", "| 2^60 + 0x10000 + id |", "| 2^60 + 0x100000 + 2 r |"] {
+        assert!(DOC.contains(row), "{row}");
+    }
+    assert!(LOCK_PARTICIPANT + u64::from(MAX_PARTICIPANTS) < LOCK_ROLE);
+}
