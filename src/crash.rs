@@ -1,6 +1,6 @@
 //! Where a test may kill a process, by name: built with `--cfg ringway_crash` or under loom only.
 //!
-//! The algorithms call `crate::sync::crash_point("where")` between any two steps that another
+//! The algorithms call `crate::sync::crash_point`, with a name, between any two steps that another
 //! process can tell apart. Ordinary builds compile that to nothing; these builds call the hook given
 //! to [`set_hook`]. A hook may return (nothing happens), unwind (the thread of a model "dies"), stop,
 //! or kill its own process.
