@@ -100,6 +100,18 @@ fn the_json_has_the_documented_shape() {
 }
 
 #[test]
+fn every_field_and_state_is_documented() {
+    let text = include_str!("../../../docs/inspect.md");
+    let states = "writing writing-run ready reading returned released skipped sealed interior \
+        reclaimed never unexplained";
+    for list in [SEGMENT, RING, COUNTERS, HOLD, ENTRY, states, "memory_map error raw"] {
+        for field in list.split_whitespace() {
+            assert!(text.contains(&format!("`{field}`")), "{field} is not in docs/inspect.md");
+        }
+    }
+}
+
+#[test]
 fn tables_show_the_same() {
     let place = Place::new();
     let queue = place.descriptor("x").queue().unwrap();
