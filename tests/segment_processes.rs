@@ -175,13 +175,21 @@ fn a_forked_child_keeps_no_lock_of_its_dead_parent() {
     let place = place();
     let segment = Segment::create(&place.directory, &config("x", Lifetime::Keep)).unwrap();
     let mut helper = Helper::start("fork", &place);
-    let child = Pid::from_raw(helper.expect("child").parse().unwrap());
+    let child = Orphan(Pid::from_raw(helper.expect("child").parse().unwrap()));
     let id = id_of(&mut helper);
     assert!(!segment.peers(0).is_dead(id));
     helper.kill();
     wait_until("the lock is free", || segment.peers(0).is_dead(id));
-    kill(child, None).expect("the child lives on");
-    kill(child, Signal::SIGKILL).unwrap();
+    kill(child.0, None).expect("the child lives on");
+}
+
+/// A process that is not our child, killed when dropped.
+struct Orphan(Pid);
+
+impl Drop for Orphan {
+    fn drop(&mut self) {
+        let _ = kill(self.0, Signal::SIGKILL);
+    }
 }
 
 #[test]

@@ -69,7 +69,15 @@ impl Directory {
                 .and_then(|()| open_directory(CWD, place.as_os_str())),
             opened => opened,
         }
-        .map_err(|errno| refused(&place, "opening the directory", errno))?;
+        .map_err(|errno| match errno {
+            // Its parent is missing; `NotFound` would speak of a segment.
+            Errno::NOENT => OpenError::Io {
+                path: place.clone(),
+                doing: "making the directory",
+                source: errno.into(),
+            },
+            _ => refused(&place, "opening the directory", errno),
+        })?;
         let stat = stat_of(&fd, &place)?;
         if complain_about(&stat, group).is_none() {
             return Self::checked(fd, place, group);

@@ -102,18 +102,11 @@ impl Segment {
         check_pages(&path)?;
         let blueprint = Blueprint::read(&file, &path)?;
         let (header, stat) = (&blueprint.header, stat_of(&file, &path)?);
-        let wrong = |what: String, offset: usize| OpenError::Corrupt {
-            path: path.clone(),
-            what,
-            offset: offset as u64,
-        };
-        if header.creator_uid != stat.st_uid {
-            let what = format!("creator_uid is {}, the owner {}", header.creator_uid, stat.st_uid);
-            return Err(wrong(what, std::mem::offset_of!(SegmentHeader, creator_uid)));
-        }
+        // `creator_uid` is as the creator's user namespace had it: advice. The owner was checked.
         if header.group_gid != u32::MAX && header.group_gid != stat.st_gid {
             let what = format!("group_gid is {}, the file's {}", header.group_gid, stat.st_gid);
-            return Err(wrong(what, std::mem::offset_of!(SegmentHeader, group_gid)));
+            let offset = std::mem::offset_of!(SegmentHeader, group_gid) as u64;
+            return Err(OpenError::Corrupt { path, what, offset });
         }
         Self::assemble(Some((directory.clone(), name.clone())), path, file, blueprint, access)
     }
