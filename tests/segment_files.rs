@@ -271,6 +271,9 @@ fn only_a_private_regular_file_of_ours_is_attached() {
     let fifo = Command::new("mkfifo").args(["-m", "600"]).arg(dir.join("fifo")).status();
     assert!(fifo.unwrap().success());
     assert!(attach("fifo").to_string().contains("FIFO"));
+    // Would wait for a writer for ever.
+    let look = Segment::open_readonly(&place.directory, &name("fifo")).unwrap_err();
+    assert!(look.to_string().contains("FIFO"));
     let set_mode = |mode| {
         std::fs::set_permissions(segment.path(), std::fs::Permissions::from_mode(mode)).unwrap();
     };
