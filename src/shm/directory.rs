@@ -148,7 +148,12 @@ impl Directory {
     ) -> Result<(), OpenError> {
         let path = self.path.join(prefix);
         let fail = |errno| refused(&path, "listing the directory", errno);
-        for entry in Dir::read_from(fd).map_err(fail)? {
+        let entries = match Dir::read_from(fd) {
+            // Removed since it was opened.
+            Err(Errno::NOENT) => return Ok(()),
+            entries => entries.map_err(fail)?,
+        };
+        for entry in entries {
             let entry = entry.map_err(fail)?;
             let Ok(part) = entry.file_name().to_str() else { continue };
             let name = format!("{prefix}{part}");
