@@ -140,6 +140,9 @@ impl Geometry {
                 format!("{} bytes of data do not fill pages", self.data_bytes()),
             ));
         }
+        if self.max_payload() > u32::MAX as usize {
+            return Err(("unit_bytes", format!("records of {} bytes", self.max_payload())));
+        }
         if self.maxsize > self.entries() {
             return Err((
                 "maxsize",
@@ -332,7 +335,7 @@ impl RingMemory {
     #[cfg(not(loom))]
     #[inline(always)]
     #[must_use]
-    pub(crate) fn payload_ptr(&self, pos: u64, inline: bool) -> *mut u8 {
+    pub fn payload_ptr(&self, pos: u64, inline: bool) -> *mut u8 {
         if inline {
             self.entry(pos).inline.get().cast()
         } else {

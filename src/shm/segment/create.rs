@@ -94,7 +94,7 @@ impl Segment {
             .map_err(|errno| refused(&path, "drawing a uuid", errno))?;
         let mut blueprint = Blueprint::new(config, directory.group(), uuid)?;
         reserve(&file, parent, &path, blueprint.plan.total_bytes)?;
-        crash_point("create_reserved");
+        crash_point("create.reserved");
         blueprint.write(&file).map_err(io_error(&path, "writing the header"))?;
         let home = Some((directory.clone(), config.name.clone()));
         let mut segment = Self::assemble(home, path, file, blueprint, Access::Shared)?;
@@ -108,7 +108,7 @@ impl Segment {
             segment.trim(index);
         }
         segment.join(&config.participant_name)?;
-        crash_point("create_joined");
+        crash_point("create.joined");
         Ok(segment)
     }
 
@@ -184,6 +184,11 @@ fn reserve(file: &File, parent: &OwnedFd, path: &Path, bytes: u64) -> Result<(),
     let available =
         || rustix::fs::fstatvfs(parent).map_or(0, |fs| fs.f_bavail.saturating_mul(fs.f_frsize));
     let before = available();
+    if bytes > before {
+        // Some filesystems fill up before they refuse, and starve everybody meanwhile.
+        let path = path.to_owned();
+        return Err(OpenError::NoSpace { path, needed: bytes, available: before });
+    }
     loop {
         return match rustix::fs::fallocate(file, FallocateFlags::empty(), 0, bytes) {
             Ok(()) => Ok(()),
