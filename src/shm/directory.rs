@@ -90,7 +90,7 @@ impl Directory {
         }
         .map_err(|errno| match errno {
             // Its parent is missing; `NotFound` would speak of a segment.
-            Errno::NOENT => OpenError::Io {
+            Errno::NOENT if make => OpenError::Io {
                 path: place.clone(),
                 doing: "making the directory",
                 source: errno.into(),

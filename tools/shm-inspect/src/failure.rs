@@ -13,6 +13,8 @@ pub(crate) enum Failure {
     Open(OpenError),
     /// There is no such segment, but there are others.
     NoSegment { target: String, place: PathBuf, have: Vec<String> },
+    /// The directory that `--dir` names is missing.
+    NoDirectory { path: PathBuf },
     /// Our own output failed.
     Output(io::Error),
     /// A file could not be written.
@@ -51,6 +53,7 @@ impl fmt::Display for Failure {
                     }
                 }
             }
+            Self::NoDirectory { path } => write!(f, "there is no directory {}", path.display()),
             Self::Output(error) => write!(f, "standard output: {error}"),
             Self::File { path, source } => write!(f, "{}: {source}", path.display()),
         }

@@ -6,7 +6,7 @@ use ringway::shm::segment::{Segment, SegmentEntry};
 
 use crate::Found;
 use crate::cli::Common;
-use crate::failure::Result;
+use crate::failure::{Failure, Result};
 use crate::json::SegmentJson;
 use crate::output::{Columns, Output, bad, bad_when, cell, duration, or_dash};
 use crate::target::{directory, place};
@@ -22,6 +22,7 @@ pub(crate) fn run(common: &Common, output: &mut Output) -> Result<Found> {
             }
             return Ok(Found::Fine);
         }
+        Err(OpenError::NotFound { path }) => return Err(Failure::NoDirectory { path }),
         Err(error) => return Err(error.into()),
     };
     let mut found = Vec::new();

@@ -184,6 +184,7 @@ fn what_is_not_there_is_exit_code_2_and_says_what_is() {
     let nowhere = place.file("nowhere");
     let output = program().args(["list", "--dir"]).arg(&nowhere).output().unwrap();
     assert_eq!(output.status.code(), Some(2));
+    assert!(String::from_utf8(output.stderr).unwrap().contains("no directory"));
     let output = program().arg("list").env("RINGWAY_DIR", &nowhere).output().unwrap();
     assert_eq!(checked(0, &output), "");
     assert!(!nowhere.exists(), "looking makes no directory");
