@@ -36,7 +36,7 @@ use ringway::queue::{
     Consumer, Lease, Producer, Queue, QueueDescriptor, Received, RecordKind, Reservation, Wait,
 };
 
-use crate::work;
+use crate::work::{self, Getter, Putter};
 
 mod fork;
 
@@ -215,10 +215,11 @@ impl Script {
                 let payloads: Vec<String> = (0..count).map(|i| format!("{stem}{i}")).collect();
                 let slices: Vec<&[u8]> = payloads.iter().map(String::as_bytes).collect();
                 match own {
-                    Some(own) => match own.put_many(RecordKind::RAW, &slices, wait) {
-                        (_, Some(error)) => return Err(err(error)),
-                        (_, None) => {}
-                    },
+                    Some(own) => {
+                        if let (_, Some(error)) = own.put_many(RecordKind::RAW, &slices, wait) {
+                            return Err(err(error));
+                        }
+                    }
                     None => queue
                         .put_records(RecordKind::RAW, &slices, wait)
                         .map_err(|error| err(error.error))?,
@@ -289,26 +290,56 @@ impl Script {
     }
 
     fn working(&mut self, verb: &str, words: &mut Words<'_>) -> Answer {
-        let queue = self.queue(words.next()?)?;
+        let name = words.next()?;
+        let queue = self.queue(name)?;
         match verb {
             "produce" => {
                 let (producer, packets) = (words.number()?, words.number()?);
                 let (batch, most) = (words.number()?, words.number()? as usize);
                 let log = Path::new(words.next()?);
-                let put = work::produce(&queue, producer, packets, batch, most, log)?;
+                let to = putter(&mut self.producers, name, queue);
+                let put = work::produce(to, producer, packets, batch, most, log)?;
                 Ok(put.to_string())
             }
             "consume" => {
                 let (hold, seed) = (words.number()? as usize, words.number()?);
-                let received = work::consume(&queue, hold, seed, Path::new(words.next()?))?;
+                let from = getter(&mut self.consumers, name, queue);
+                let received = work::consume(from, hold, seed, Path::new(words.next()?))?;
                 Ok(received.to_string())
             }
             _ => {
-                let other = self.queue(words.next()?)?;
+                let second = words.next()?;
+                let other = self.queue(second)?;
                 let rounds = words.number()?;
-                let run = if verb == "echo" { work::echo } else { work::ping };
-                run(&queue, &other, rounds).map(|()| String::new())
+                let (producers, consumers) = (&mut self.producers, &mut self.consumers);
+                match verb {
+                    "echo" => {
+                        let from = getter(consumers, name, queue);
+                        work::echo(from, putter(producers, second, other), rounds)?;
+                    }
+                    _ => {
+                        let to = putter(producers, name, queue);
+                        work::ping(to, getter(consumers, second, other), rounds)?;
+                    }
+                }
+                Ok(String::new())
             }
         }
+    }
+}
+
+/// The owned handle of a queue, if the peer has one, or the shared one.
+fn putter<'a>(own: &'a mut BTreeMap<String, Producer>, name: &str, queue: Queue) -> Putter<'a> {
+    match own.get_mut(name) {
+        Some(own) => Putter::Own(own),
+        None => Putter::Shared(queue),
+    }
+}
+
+/// As [`putter`].
+fn getter<'a>(own: &'a mut BTreeMap<String, Consumer>, name: &str, queue: Queue) -> Getter<'a> {
+    match own.get_mut(name) {
+        Some(own) => Getter::Own(own),
+        None => Getter::Shared(queue),
     }
 }

@@ -13,7 +13,7 @@ use shm_tests::{WATCHDOG, wait_until};
 use crate::{MODES, SMALL_MOST, mpmc, place, small};
 
 /// 100,000 packets of mixed sizes, as many producers and consumers as the mode allows, up to two.
-fn fifo(mode: usize) {
+fn fifo(mode: usize, own: bool) {
     const PACKETS: u64 = 100_000;
     let (name, producers, consumers) = MODES[mode];
     let place = place();
@@ -29,10 +29,16 @@ fn fifo(mode: usize) {
     let mut putters: Vec<Peer> = (0..count(producers)).map(start).collect();
     let log = |what: &str, i| place.logs().join(format!("{what}-{i}")).display().to_string();
     for (i, taker) in takers.iter_mut().enumerate() {
+        if own {
+            taker.ok("consumer q");
+        }
         taker.send(format!("consume q {} 1 {}", 3 * i, log("consumer", i)));
     }
     let each = PACKETS / putters.len() as u64;
     for (i, putter) in putters.iter_mut().enumerate() {
+        if own {
+            putter.ok("producer q");
+        }
         // The second one puts runs.
         let batch = if i == 0 { 1 } else { 20 };
         let most = if i == 0 { SMALL_MOST } else { 40 };
@@ -58,22 +64,42 @@ fn fifo(mode: usize) {
 
 #[test]
 fn a_stream_arrives_whole_and_in_order_spsc() {
-    fifo(0);
+    fifo(0, false);
+}
+
+#[test]
+fn a_stream_through_owned_handles_arrives_whole_and_in_order_spsc() {
+    fifo(0, true);
 }
 
 #[test]
 fn a_stream_arrives_whole_and_in_order_mpsc() {
-    fifo(1);
+    fifo(1, false);
+}
+
+#[test]
+fn a_stream_through_owned_handles_arrives_whole_and_in_order_mpsc() {
+    fifo(1, true);
 }
 
 #[test]
 fn a_stream_arrives_whole_and_in_order_spmc() {
-    fifo(2);
+    fifo(2, false);
+}
+
+#[test]
+fn a_stream_through_owned_handles_arrives_whole_and_in_order_spmc() {
+    fifo(2, true);
 }
 
 #[test]
 fn a_stream_arrives_whole_and_in_order_mpmc() {
-    fifo(3);
+    fifo(3, false);
+}
+
+#[test]
+fn a_stream_through_owned_handles_arrives_whole_and_in_order_mpmc() {
+    fifo(3, true);
 }
 
 #[test]

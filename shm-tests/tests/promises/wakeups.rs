@@ -6,7 +6,7 @@ use shm_tests::place::Place;
 
 use crate::{MODES, mpmc, place, small};
 
-fn ping_pong(mode: usize) {
+fn ping_pong(mode: usize, own: bool) {
     const ROUNDS: u64 = 20_000;
     let (name, producers, consumers) = MODES[mode];
     let place = place();
@@ -18,6 +18,12 @@ fn ping_pong(mode: usize) {
         peer.open_as("there", &there);
         peer.open_as("back", &back);
     }
+    if own {
+        echo.ok("consumer there");
+        echo.ok("producer back");
+        ping.ok("producer there");
+        ping.ok("consumer back");
+    }
     echo.send(format!("echo there back {ROUNDS}"));
     ping.send(format!("ping there back {ROUNDS}"));
     ping.answer_ok();
@@ -26,22 +32,32 @@ fn ping_pong(mode: usize) {
 
 #[test]
 fn ping_pong_never_hangs_spsc() {
-    ping_pong(0);
+    ping_pong(0, false);
 }
 
 #[test]
 fn ping_pong_never_hangs_mpsc() {
-    ping_pong(1);
+    ping_pong(1, false);
 }
 
 #[test]
 fn ping_pong_never_hangs_spmc() {
-    ping_pong(2);
+    ping_pong(2, false);
 }
 
 #[test]
 fn ping_pong_never_hangs_mpmc() {
-    ping_pong(3);
+    ping_pong(3, false);
+}
+
+#[test]
+fn ping_pong_through_owned_handles_never_hangs_spsc() {
+    ping_pong(0, true);
+}
+
+#[test]
+fn ping_pong_through_owned_handles_never_hangs_mpmc() {
+    ping_pong(3, true);
 }
 
 /// Peers that sleep in `get`.
