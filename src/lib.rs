@@ -19,3 +19,8 @@ mod sync;
 
 #[cfg(not(loom))]
 pub use queue::{Queue, QueueConfig, QueueDescriptor, TypedQueue};
+
+/// Runs the examples of README.md.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;
