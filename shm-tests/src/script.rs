@@ -16,6 +16,7 @@
 //! | `ack ID`, `giveback ID` | `ok` |
 //! | `close Q`, `destroy Q`, `trim Q`, `forget Q` | `ok` |
 //! | `qsize Q`, `in_flight Q`, `stats Q` | `ok NUMBER`, `ok JSON` |
+//! | `select WAIT Q…` | `ok Q TEXT COUNT`; gets from whichever has something |
 //! | `produce Q PRODUCER PACKETS BATCH MOST LOG` | `ok PACKETS` |
 //! | `consume Q HOLD SEED LOG` | `ok PACKETS` |
 //! | `echo Q Q ROUNDS`, `ping Q Q ROUNDS` | `ok` |
@@ -33,7 +34,8 @@ use std::path::Path;
 use std::time::Duration;
 
 use ringway::queue::{
-    Consumer, Lease, Producer, Queue, QueueDescriptor, Received, RecordKind, Reservation, Wait,
+    Consumer, Lease, Producer, Queue, QueueDescriptor, Received, RecordKind, Reservation, Selector,
+    Wait,
 };
 
 use crate::work::{self, Getter, Putter};
@@ -122,6 +124,7 @@ impl Script {
             "close" | "destroy" | "trim" | "forget" | "qsize" | "in_flight" | "stats" => {
                 self.asking(verb, words.next()?)
             }
+            "select" => self.select(words),
             "produce" | "consume" | "echo" | "ping" => self.working(verb, words),
             "at" => {
                 let start = words.number()?;
@@ -263,6 +266,19 @@ impl Script {
         let id = self.next_id();
         self.leases.insert(id, lease);
         Ok(format!("{id} {answer}"))
+    }
+
+    fn select(&mut self, words: &mut Words<'_>) -> Answer {
+        let wait = words.wait()?;
+        let mut names = Vec::new();
+        while let Ok(name) = words.next() {
+            names.push(name);
+        }
+        let queues: Result<Vec<Queue>, String> =
+            names.iter().map(|name| self.queue(name)).collect();
+        let (index, lease) = Selector::new(queues?).lease(wait).map_err(err)?;
+        let got = Received::take(lease);
+        Ok(format!("{} {} {}", names[index], text(&got.payload), got.delivery_count))
     }
 
     fn asking(&mut self, verb: &str, name: &str) -> Answer {

@@ -248,3 +248,58 @@ fn destroy_wakes_sleepers() {
         assert!(place.left().is_empty());
     }
 }
+
+#[test]
+fn a_sleeping_selector_is_woken_by_any_of_its_queues_and_by_their_end() {
+    for (name, producers, consumers) in MODES {
+        let place = place();
+        let queues: Vec<_> = (0..3)
+            .map(|i| place.queue(&format!("{name}-{i}"), small(producers, consumers)))
+            .collect();
+        let mut reader = place.peer();
+        for (i, queue) in queues.iter().enumerate() {
+            reader.open_as(&format!("q{i}"), queue);
+        }
+        let asleep = |reader: &mut Peer, i: usize| {
+            reader.send("select forever q0 q1 q2");
+            let id = place.participant(&format!("{name}-{i}"), reader.id()).unwrap();
+            reader.wait_asleep(&queues[i].queue().unwrap(), id, Asleep::Getting);
+        };
+        for round in 0..12 {
+            let i = round % 3;
+            asleep(&mut reader, i);
+            queues[i].put(round.to_string().as_bytes()).unwrap();
+            assert_eq!(reader.answer_ok(), format!("q{i} {round} 1"));
+        }
+        // One that is closed drops out, one that is destroyed says so, the last one goes on.
+        asleep(&mut reader, 0);
+        queues[0].close().unwrap();
+        queues[1].put(b"x").unwrap();
+        assert_eq!(reader.answer_ok(), "q1 x 1");
+        asleep(&mut reader, 1);
+        queues[1].destroy().unwrap();
+        assert_eq!(reader.answer_err(), "Destroyed");
+        reader.send("select forever q0 q2");
+        let id = place.participant(&format!("{name}-2"), reader.id()).unwrap();
+        reader.wait_asleep(&queues[2].queue().unwrap(), id, Asleep::Getting);
+        queues[2].close().unwrap();
+        assert_eq!(reader.answer_err(), "Closed");
+    }
+}
+
+#[test]
+fn a_selector_gets_what_a_killed_reader_held() {
+    let place = place();
+    let (left, right) = (place.queue("left", mpmc()), place.queue("right", mpmc()));
+    right.put(b"held").unwrap();
+    let (mut holder, mut reader) = (place.peer(), place.peer());
+    holder.open(&right);
+    holder.ok("lease q");
+    reader.open_as("left", &left);
+    reader.open_as("right", &right);
+    reader.send("select forever left right");
+    let id = place.participant("right", reader.id()).unwrap();
+    reader.wait_asleep(&right.queue().unwrap(), id, Asleep::Getting);
+    holder.kill();
+    assert_eq!(reader.answer_ok(), "right held 2");
+}
