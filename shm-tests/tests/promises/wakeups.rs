@@ -3,6 +3,7 @@
 use ringway::queue::QueueConfig;
 use shm_tests::peer::{Asleep, Peer};
 use shm_tests::place::Place;
+use shm_tests::wait_until;
 
 use crate::{MODES, mpmc, place, small};
 
@@ -116,27 +117,23 @@ fn a_killed_sleeper_strands_nobody() {
 fn a_sleeper_killed_together_with_the_put_loses_no_packet() {
     let place = place();
     let queue = place.queue("together", mpmc());
-    for _ in 0..10 {
+    for _ in 0..20 {
         let mut peers = sleepers(&place, &queue, 2);
-        // It may be woken, take the packet, and die: the other then gets it, flagged or not.
         queue.put(b"x").unwrap();
         peers[0].kill();
-        let mut first = peers.remove(0);
-        if let Some(answer) = first.try_answer() {
-            assert_eq!(answer, "ok x 1");
-            queue.put(b"y").unwrap();
-            assert_eq!(peers[0].answer_ok(), "y 1");
-            continue;
-        }
-        // It can still have acknowledged it, and died before it answered.
         queue.put(b"y").unwrap();
-        let answer = peers[0].answer_ok();
-        if answer.starts_with('x') {
-            assert_eq!(queue.get_timeout(shm_tests::WATCHDOG).unwrap().payload, b"y");
-        } else {
-            assert_eq!(answer, "y 1");
-        }
-        assert_eq!(queue.in_flight().unwrap(), 0);
+        let mut got = vec![peers[1].answer_ok()];
+        // What the first one held when it died comes as well; if it had acknowledged x, nothing.
+        wait_until("all is delivered", || {
+            while let Ok(packet) = queue.try_get() {
+                let text = String::from_utf8(packet.payload).unwrap();
+                got.push(format!("{text} {}", packet.delivery_count));
+            }
+            (queue.qsize().unwrap(), queue.in_flight().unwrap()) == (0, 0)
+        });
+        got.sort();
+        let fine: [&[&str]; 3] = [&["y 1"], &["x 1", "y 1"], &["x 2", "y 1"]];
+        assert!(fine.iter().any(|fine| got == *fine), "{got:?}");
     }
 }
 
