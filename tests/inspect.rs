@@ -349,7 +349,7 @@ fn garbage_is_named() {
     assert_eq!(faults(&broken), ["a closed word in no state"]);
     let broken = ring();
     let claim = broken.claim(&ProducerCache::default(), 1, 3).unwrap();
-    broken.commit(&claim, 0, 5, true, 3);
+    broken.commit(&claim, 0, 5, true);
     assert_eq!(faults(&broken), Vec::<&str>::new());
     broken.memory().entry(first).len.store(49, Relaxed);
     assert_eq!(faults(&broken), ["a length beyond its record"]);
