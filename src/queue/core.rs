@@ -7,19 +7,21 @@ use std::time::Instant;
 
 use crate::error::{GetError, OpenError, PutError};
 use crate::queue::Wait;
+use crate::queue::core_sleep::Slept;
 use crate::queue::large_claim;
 use crate::queue::roles::{Role, RoleGuard, Slot};
 use crate::queue::spin::Spin;
 use crate::shm::layout::RING_OPEN;
 use crate::shm::os::Origin;
-use crate::shm::peers::{Peers, Woken};
+use crate::shm::peers::Peers;
 use crate::shm::recovery;
 use crate::shm::ring::{
     Missing, ProducerCache, Refused, Ring, SingleConsumer, SingleProducer, Taken,
 };
+use crate::shm::segment::Segment;
 use crate::shm::storage::Side;
-use crate::shm::wait::{self, For, LocalWaiters, SLICE};
-use crate::sync::Ordering::{Acquire, Relaxed, Release};
+use crate::shm::wait::{self, For, LocalWaiters};
+use crate::sync::Ordering::{Relaxed, Release};
 
 /// What a ring must know of where it lives: its peers, its roles, and where dead letters go.
 pub(crate) trait Home: Peers + std::fmt::Debug {
@@ -40,6 +42,11 @@ pub(crate) trait Home: Peers + std::fmt::Debug {
 
     /// Says whether such a ring is named, whether or not it can be reached.
     fn has_dead_letters(&self) -> bool;
+
+    /// The segment, and the ring's index in it; `None` on the heap.
+    fn place(&self) -> Option<(&Segment, usize)> {
+        None
+    }
 }
 
 /// One ring as one process uses it. Shared by all handles, leases and reservations of it.
@@ -49,8 +56,8 @@ pub(crate) struct Core {
     pub(crate) me: u16,
     origin: Origin,
     pub(crate) cache: ProducerCache,
-    getters: LocalWaiters,
-    putters: LocalWaiters,
+    pub(crate) getters: LocalWaiters,
+    pub(crate) putters: LocalWaiters,
     pub(crate) producer: Mutex<Slot<SingleProducer>>,
     pub(crate) consumer: Mutex<Slot<SingleConsumer>>,
     /// Rung when a slot that was lent to a reservation is back.
@@ -59,12 +66,15 @@ pub(crate) struct Core {
     pub(crate) slot_waiters: AtomicUsize,
     /// Leases of a single-consumer ring that have not ended.
     pub(crate) leases: AtomicUsize,
-    spin: Spin,
+    pub(crate) spin: Spin,
 }
 
 impl std::fmt::Debug for Core {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Core").field("ring", &self.ring).field("me", &self.me).finish_non_exhaustive()
+        f.debug_struct("Core")
+            .field("ring", &self.ring)
+            .field("me", &self.me)
+            .finish_non_exhaustive()
     }
 }
 
@@ -105,7 +115,7 @@ impl Core {
         &*self.home as &dyn Peers
     }
 
-    fn header(&self) -> &crate::shm::layout::RingHeader {
+    pub(crate) fn header(&self) -> &crate::shm::layout::RingHeader {
         self.ring.memory().header()
     }
 
@@ -189,7 +199,8 @@ impl Core {
         }
         let began = Instant::now();
         line.full_waits.fetch_add(1, Relaxed); // RELAXED: a statistic.
-        let announced = (units > 1).then(|| large_claim::Announced::new(&self.ring, self.me, units));
+        let announced =
+            (units > 1).then(|| large_claim::Announced::new(&self.ring, self.me, units));
         let result = self.sleep_until(For::Room, wait, |slice_over| {
             if let Some(announced) = &announced {
                 announced.renew();
@@ -268,10 +279,12 @@ impl Core {
 
     #[cold]
     fn probe(&self) {
-        if let Some((_, owner)) = self.ring.pending_lease() {
-            if owner != 0 && owner != self.me && self.peers().is_dead(owner) {
-                self.ring.return_what_the_dead_hold(self.peers());
-            }
+        if let Some((_, owner)) = self.ring.pending_lease()
+            && owner != 0
+            && owner != self.me
+            && self.peers().is_dead(owner)
+        {
+            self.ring.return_what_the_dead_hold(self.peers());
         }
     }
 
@@ -387,7 +400,7 @@ impl Core {
     #[inline(always)]
     pub(crate) fn is_dead_letter(&self, taken: &Taken) -> bool {
         let max = self.ring.geometry().max_deliveries;
-        max != 0 && taken.redeliveries >= max
+        max != 0 && taken.redeliveries() >= max
     }
 
     /// Puts a packet into the dead-letter ring, or counts it where there is none; the caller then
@@ -398,7 +411,7 @@ impl Core {
         if self.home.has_dead_letters() {
             let Some(letters) = self.home.dead_letters() else { return false };
             let payload = self.ring.payload(taken);
-            if letters.put_record(taken.kind, payload, Wait::No).is_err() {
+            if letters.put_record(taken.kind(), payload, Wait::No).is_err() {
                 return false;
             }
         }
@@ -438,63 +451,6 @@ impl Core {
         self.ring.finish_close();
     }
 
-    /// Sleeps, in slices, until `look` returns something; `look` is told when a slice is over.
-    fn sleep_until<T>(
-        &self,
-        what: For,
-        wait: Wait,
-        mut look: impl FnMut(bool) -> Option<T>,
-    ) -> Result<T, Slept> {
-        let peers = self.peers();
-        let header = self.header();
-        let local = match what {
-            For::Records => &self.getters,
-            For::Room => &self.putters,
-        };
-        // Out of range only for an id no ringway gives; then we sleep by the slice.
-        let doorbell = || peers.doorbell(self.me).map_or(0, |bell| bell.load(Acquire));
-        // SYNC doorbell: read before the bit is set, so that a wake after it changes it.
-        let mut seen = doorbell();
-        local.enter(header, what, self.me);
-        let mut slice_over = false;
-        let ended = loop {
-            // SYNC waiters: between the bit and the look.
-            wait::barrier(header, peers);
-            if let Some(done) = look(slice_over) {
-                break Ok(done);
-            }
-            let left = match wait {
-                Wait::Until(deadline) => deadline.saturating_duration_since(Instant::now()),
-                _ => SLICE,
-            };
-            if left.is_zero() {
-                break Err(Slept::TimedOut);
-            }
-            let woken = peers.sleep(seen, left.min(SLICE));
-            if woken == Woken::Interrupted && matches!(wait, Wait::Interruptible) {
-                break Err(Slept::Interrupted);
-            }
-            slice_over = woken != Woken::Rung;
-            seen = doorbell();
-            local.again(header, what, self.me);
-        };
-        local.leave(header, what, self.me);
-        self.pass_on(what);
-        ended
-    }
-
-    /// Whoever leaves a wait may have eaten a wake that another needs.
-    fn pass_on(&self, what: For) {
-        let (summary, useful) = match what {
-            For::Records => (&self.header().shared.get_waiters, self.ring.waiting() != 0),
-            For::Room => (&self.header().shared.put_waiters, !self.ring.is_full()),
-        };
-        // SYNC waiters.
-        if useful && summary.load(Acquire) != 0 {
-            wait::wake_one(self.header(), what, self.peers());
-        }
-    }
-
     pub(crate) fn lock_producer(&self) -> MutexGuard<'_, Slot<SingleProducer>> {
         self.producer.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -502,38 +458,12 @@ impl Core {
     pub(crate) fn lock_consumer(&self) -> MutexGuard<'_, Slot<SingleConsumer>> {
         self.consumer.lock().unwrap_or_else(PoisonError::into_inner)
     }
-
-    /// Spins, as long as that has been worth it lately, until `look` says yes.
-    #[inline]
-    pub(crate) fn spin_until(&self, mut look: impl FnMut() -> bool) -> bool {
-        self.spin.until(|| look().then_some(())).is_some()
-    }
-
-    /// Registers this process in a ring's set, for a selector.
-    pub(crate) fn enter_select(&self) {
-        self.getters.enter(self.header(), For::Records, self.me);
-    }
-
-    pub(crate) fn select_again(&self) {
-        self.getters.again(self.header(), For::Records, self.me);
-        wait::barrier(self.header(), self.peers());
-    }
-
-    pub(crate) fn leave_select(&self) {
-        self.getters.leave(self.header(), For::Records, self.me);
-        self.pass_on(For::Records);
-    }
 }
 
 enum Explained {
     Final(GetError),
     Again,
     Wait,
-}
-
-enum Slept {
-    TimedOut,
-    Interrupted,
 }
 
 pub(crate) fn put_error(refused: Refused) -> PutError {

@@ -114,20 +114,26 @@ impl Core {
         mine: &mut SingleConsumer,
         wait: Wait,
     ) -> Result<Taken, GetError> {
-        self.check_get()?;
-        match self.next_single(mine) {
-            Ok(taken) => Ok(taken),
-            Err(missing) => self.take_single_slowly(mine, missing, wait),
+        if self.is_here()
+            && !self.ring.is_destroyed()
+            && let Some(taken) = self.ring.take_plain(mine)
+        {
+            return Ok(taken);
         }
+        self.take_single_slowly(mine, wait)
     }
 
-    #[cold]
+    #[inline(never)]
     fn take_single_slowly(
         &self,
         mine: &mut SingleConsumer,
-        mut missing: Missing,
         wait: Wait,
     ) -> Result<Taken, GetError> {
+        self.check_get()?;
+        let mut missing = match self.next_single(mine) {
+            Ok(taken) => return Ok(taken),
+            Err(missing) => missing,
+        };
         if missing == Missing::Empty && wait != Wait::No {
             self.spin_until(|| self.ring.stamped_at_cursor(mine));
             match self.next_single(mine) {
@@ -191,7 +197,7 @@ impl Core {
     pub(crate) fn acknowledge(&self, taken: Taken) {
         match self.ring.geometry().consumers {
             Side::Multi => {
-                let bytes = if taken.redeliveries == 0 { taken.len as u64 } else { 0 };
+                let bytes = if taken.redeliveries() == 0 { taken.len() as u64 } else { 0 };
                 self.ring.release(taken.pos, taken.n, self.me, bytes);
             }
             Side::Single => self.end_single(|core, state| {
@@ -265,11 +271,11 @@ impl RingLease {
     }
 
     pub(crate) fn kind(&self) -> RecordKind {
-        RecordKind(self.taken.as_ref().map_or(0, |taken| taken.kind))
+        RecordKind(self.taken.as_ref().map_or(0, |taken| taken.kind()))
     }
 
     pub(crate) fn redeliveries(&self) -> u32 {
-        self.taken.as_ref().map_or(0, |taken| taken.redeliveries)
+        self.taken.as_ref().map_or(0, |taken| taken.redeliveries())
     }
 
     pub(crate) fn timestamp_ns(&self) -> Option<u64> {
@@ -279,20 +285,20 @@ impl RingLease {
 
     #[inline]
     pub(crate) fn ack(mut self) {
-        if let Some(taken) = self.taken.take() {
-            if self.core.is_here() {
-                self.core.acknowledge(taken);
-            }
+        if let Some(taken) = self.taken.take()
+            && self.core.is_here()
+        {
+            self.core.acknowledge(taken);
         }
     }
 }
 
 impl Drop for RingLease {
     fn drop(&mut self) {
-        if let Some(taken) = self.taken.take() {
-            if self.core.is_here() {
-                self.core.give_back(taken);
-            }
+        if let Some(taken) = self.taken.take()
+            && self.core.is_here()
+        {
+            self.core.give_back(taken);
         }
     }
 }

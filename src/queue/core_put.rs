@@ -1,12 +1,12 @@
 //! Putting: one record, a run, or in place.
 
-use std::sync::{Arc, MutexGuard, PoisonError};
+use std::sync::{MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use crate::error::{OpenError, PutError};
+use crate::queue::Wait;
 use crate::queue::core::{Core, put_error};
 use crate::queue::roles::{Role, RoleGuard, Slot};
-use crate::queue::{RecordKind, Wait};
 use crate::shm::os::monotonic_ns;
 use crate::shm::ring::{Claim, ProducerCache, Refused, SingleProducer};
 use crate::shm::storage::Side;
@@ -19,11 +19,11 @@ impl Core {
     /// What every put checks first: that this is the process that opened the ring, and that the
     /// payload can ever fit.
     #[inline(always)]
-    fn check_put(&self, len: usize) -> Result<(), PutError> {
+    pub(crate) fn check_put(&self, len: usize) -> Result<(), PutError> {
         if !self.is_here() {
             return Err(PutError::Forked);
         }
-        let max = self.ring.geometry().max_payload();
+        let max = self.ring.max_payload();
         if len > max {
             return Err(PutError::TooLarge { len, max });
         }
@@ -31,12 +31,12 @@ impl Core {
     }
 
     #[inline(always)]
-    fn is_inline(&self, len: usize) -> bool {
-        len <= self.ring.geometry().inline_bytes()
+    pub(crate) fn is_inline(&self, len: usize) -> bool {
+        self.ring.is_inline(len)
     }
 
     #[inline(always)]
-    fn stamp_time(&self, claim: &mut Claim, i: u64) {
+    pub(crate) fn stamp_time(&self, claim: &mut Claim, i: u64) {
         if self.ring.geometry().timestamps {
             self.ring.write_timestamp(claim, i, monotonic_ns());
         }
@@ -61,19 +61,19 @@ impl Core {
         wait: Wait,
     ) -> Result<(), PutError> {
         self.check_put(payload.len())?;
-        let units = self.ring.geometry().units(payload.len());
+        let units = self.ring.units(payload.len());
         let mut claim = self.claim_multi(cache, units, wait)?;
         let inline = self.is_inline(payload.len());
         self.ring.write(&mut claim, 0, inline, payload);
         self.stamp_time(&mut claim, 0);
-        self.ring.commit(&claim, kind, payload.len(), inline, self.me);
+        self.ring.commit(&claim, kind, payload.len(), inline);
         self.published();
         self.ring.sample_high_water_shared(cache, &claim);
         Ok(())
     }
 
     #[inline(always)]
-    fn claim_multi(
+    pub(crate) fn claim_multi(
         &self,
         cache: &ProducerCache,
         units: u64,
@@ -82,9 +82,9 @@ impl Core {
         self.let_large_claim_pass(wait);
         match self.ring.claim(cache, units, self.me) {
             Ok(claim) => Ok(claim),
-            Err(refused) => self.wait_for_room(refused, units, wait, || {
-                self.ring.claim(cache, units, self.me)
-            }),
+            Err(refused) => {
+                self.wait_for_room(refused, units, wait, || self.ring.claim(cache, units, self.me))
+            }
         }
     }
 
@@ -101,7 +101,7 @@ impl Core {
         match self.try_put_single(mine, kind, payload) {
             Ok(()) => {}
             Err(refused) => {
-                let units = self.ring.geometry().units(payload.len());
+                let units = self.ring.units(payload.len());
                 self.wait_for_room(refused, units, wait, || {
                     self.try_put_single(mine, kind, payload)
                 })?;
@@ -118,12 +118,12 @@ impl Core {
         kind: u8,
         payload: &[u8],
     ) -> Result<(), Refused> {
-        let units = self.ring.geometry().units(payload.len());
+        let units = self.ring.units(payload.len());
         let mut claim = self.ring.claim_single(mine, units, 1)?;
         let inline = self.is_inline(payload.len());
         self.ring.write(&mut claim, 0, inline, payload);
         self.stamp_time(&mut claim, 0);
-        self.ring.commit_single(mine, &claim, kind, payload.len(), inline, self.me);
+        self.ring.commit_single(mine, &claim, kind, payload.len(), inline);
         Ok(())
     }
 
@@ -131,22 +131,21 @@ impl Core {
     /// for each try, never while waiting.
     fn put_shared(&self, kind: u8, payload: &[u8], wait: Wait) -> Result<(), PutError> {
         self.check_put(payload.len())?;
-        let units = self.ring.geometry().units(payload.len());
+        let units = self.ring.units(payload.len());
         let first = {
             let mut slot = self.producer_slot(wait)?;
             self.try_put_single(shared(&mut slot), kind, payload)
         };
         if let Err(refused) = first {
             let mut lost = None;
-            let done = self.wait_for_room(refused, units, wait, || {
-                match self.producer_slot(wait) {
+            let done =
+                self.wait_for_room(refused, units, wait, || match self.producer_slot(wait) {
                     Ok(mut slot) => self.try_put_single(shared(&mut slot), kind, payload),
                     Err(error) => {
                         lost = Some(error);
                         Ok(())
                     }
-                }
-            });
+                });
             if let Some(error) = lost {
                 return Err(error);
             }
@@ -157,7 +156,10 @@ impl Core {
     }
 
     /// Locks the producer's slot in state `Shared`, taking the role if need be.
-    fn producer_slot(&self, wait: Wait) -> Result<MutexGuard<'_, Slot<SingleProducer>>, PutError> {
+    pub(crate) fn producer_slot(
+        &self,
+        wait: Wait,
+    ) -> Result<MutexGuard<'_, Slot<SingleProducer>>, PutError> {
         let mut slot = self.lock_producer();
         loop {
             match &*slot {
@@ -271,7 +273,7 @@ impl Core {
         let mut done = 0;
         let most = RUN_MAX.min(self.ring.geometry().bits().max_units() as usize);
         while done < payloads.len() {
-            let fit = |payload: &&&[u8]| self.ring.geometry().units(payload.len()) == 1;
+            let fit = |payload: &&&[u8]| self.ring.units(payload.len()) == 1;
             let run = payloads[done..].iter().take(most).take_while(fit).count();
             let put = if run <= 1 {
                 self.put_multi(cache, kind, payloads[done], wait).map(|()| 1)
@@ -316,209 +318,19 @@ impl Core {
             self.ring.describe_in_run(&claim, i as u64, kind, payload.len(), inline);
             bytes += payload.len() as u64;
         }
-        self.ring.commit_run(&claim, bytes, self.me);
+        self.ring.commit_run(&claim, bytes);
         self.published();
         self.ring.sample_high_water_shared(cache, &claim);
         Ok(count)
     }
-
-    /// Claims room for a record to be written in place.
-    pub(crate) fn reserve_record(
-        self: &Arc<Self>,
-        kind: RecordKind,
-        len: usize,
-        wait: Wait,
-    ) -> Result<RingReservation, PutError> {
-        self.check_put(len)?;
-        let units = self.ring.geometry().units(len);
-        let (claim, lent) = match self.ring.geometry().producers {
-            Side::Multi => (self.claim_multi(&self.cache, units, wait)?, None),
-            Side::Single => {
-                let (claim, state, guard) = self.lend_producer(units, wait)?;
-                (claim, Some((state, guard)))
-            }
-        };
-        let inline = self.is_inline(len);
-        let core = Arc::clone(self);
-        Ok(RingReservation { core, claim: Some(claim), lent, kind: kind.0, len, inline })
-    }
-
-    /// Claims room to write in place, as the single producer.
-    #[inline]
-    pub(crate) fn claim_in_place(
-        &self,
-        mine: &mut SingleProducer,
-        len: usize,
-        wait: Wait,
-    ) -> Result<Claim, PutError> {
-        self.check_put(len)?;
-        let units = self.ring.geometry().units(len);
-        match self.ring.claim_single(mine, units, 1) {
-            Ok(claim) => Ok(claim),
-            Err(refused) => self.wait_for_room(refused, units, wait, || {
-                self.ring.claim_single(mine, units, 1)
-            }),
-        }
-    }
-
-    /// Claims room to write in place, as one of many producers.
-    #[inline]
-    pub(crate) fn claim_in_place_multi(
-        &self,
-        cache: &ProducerCache,
-        len: usize,
-        wait: Wait,
-    ) -> Result<Claim, PutError> {
-        self.check_put(len)?;
-        self.claim_multi(cache, self.ring.geometry().units(len), wait)
-    }
-
-    /// Commits what was written in place.
-    #[inline]
-    pub(crate) fn commit_in_place(
-        &self,
-        claim: &mut Claim,
-        state: Option<&mut SingleProducer>,
-        kind: u8,
-        len: usize,
-        inline: bool,
-    ) {
-        self.stamp_time(claim, 0);
-        match state {
-            Some(state) => self.ring.commit_single(state, claim, kind, len, inline, self.me),
-            None => self.ring.commit(claim, kind, len, inline, self.me),
-        }
-        self.published();
-    }
-
-    /// Gives up room that was to be written in place.
-    pub(crate) fn abandon_in_place(&self, claim: &Claim, state: Option<&SingleProducer>) {
-        match state {
-            Some(state) => self.ring.abandon_single(state),
-            None => {
-                self.ring.abandon(claim, self.me);
-                // Consumers may wait for what lies behind it.
-                self.published();
-            }
-        }
-    }
-
-    /// Claims room, and takes the producer's state out of its slot until the record is committed.
-    fn lend_producer(
-        &self,
-        units: u64,
-        wait: Wait,
-    ) -> Result<(Claim, SingleProducer, RoleGuard), PutError> {
-        let mut lent = None;
-        let mut lost = None;
-        let mut attempt = || {
-            let mut slot = match self.producer_slot(wait) {
-                Ok(slot) => slot,
-                Err(error) => {
-                    lost = Some(error);
-                    return Ok(());
-                }
-            };
-            let claim = self.ring.claim_single(shared(&mut slot), units, 1)?;
-            if let Slot::Shared(state, guard) =
-                slot.replace(Slot::Lent(std::thread::current().id()))
-            {
-                lent = Some((claim, state, guard));
-            }
-            Ok(())
-        };
-        let first = attempt();
-        if let Err(refused) = first {
-            self.wait_for_room(refused, units, wait, attempt)?;
-        }
-        if let Some(error) = lost {
-            return Err(error);
-        }
-        // A slot that `producer_slot` returned is `Shared`.
-        lent.ok_or_else(|| PutError::RoleTaken { pid: std::process::id() })
-    }
 }
 
 /// The state in a slot that `producer_slot` returned.
-fn shared<'a>(slot: &'a mut MutexGuard<'_, Slot<SingleProducer>>) -> &'a mut SingleProducer {
+pub(crate) fn shared<'a>(
+    slot: &'a mut MutexGuard<'_, Slot<SingleProducer>>,
+) -> &'a mut SingleProducer {
     match &mut **slot {
         Slot::Shared(state, _) => state,
         _ => unreachable!("producer_slot returns a shared slot"),
-    }
-}
-
-/// Room in a ring, to be written in place.
-pub(crate) struct RingReservation {
-    core: Arc<Core>,
-    claim: Option<Claim>,
-    lent: Option<(SingleProducer, RoleGuard)>,
-    kind: u8,
-    len: usize,
-    inline: bool,
-}
-
-impl RingReservation {
-    /// The bytes; empty in a forked child, which has no such memory.
-    pub(crate) fn bytes(&self) -> &[u8] {
-        match &self.claim {
-            Some(claim) if self.core.is_here() => {
-                self.core.ring.claimed_payload(claim, self.inline, self.len)
-            }
-            _ => &[],
-        }
-    }
-
-    pub(crate) fn bytes_mut(&mut self) -> &mut [u8] {
-        match &mut self.claim {
-            Some(claim) if self.core.is_here() => {
-                self.core.ring.payload_mut(claim, self.inline, self.len)
-            }
-            _ => &mut [],
-        }
-    }
-
-    pub(crate) fn commit(mut self, len: usize) -> Result<(), PutError> {
-        if !self.core.is_here() {
-            return Err(PutError::Forked);
-        }
-        let Some(mut claim) = self.claim.take() else { return Ok(()) };
-        let core = Arc::clone(&self.core);
-        let mut lent = self.lent.take();
-        let state = lent.as_mut().map(|(state, _)| state);
-        core.commit_in_place(&mut claim, state, self.kind, len, self.inline);
-        match lent {
-            Some((state, guard)) => core.return_producer(state, guard),
-            None => core.ring.sample_high_water_shared(&core.cache, &claim),
-        }
-        Ok(())
-    }
-}
-
-impl Core {
-    fn return_producer(&self, state: SingleProducer, guard: RoleGuard) {
-        let mut slot = self.lock_producer();
-        *slot = Slot::Shared(state, guard);
-        // RELAXED: under the slot's lock.
-        let waiters = self.slot_waiters.load(Ordering::Relaxed);
-        drop(slot);
-        // Ringing is a system call, even where nobody waits. All, because a slot that is not lent
-        // serves them one after another, and who merely puts rings no more.
-        if waiters > 0 {
-            self.slot_back.notify_all();
-        }
-    }
-}
-
-impl Drop for RingReservation {
-    fn drop(&mut self) {
-        let Some(claim) = self.claim.take() else { return };
-        if !self.core.is_here() {
-            return;
-        }
-        let lent = self.lent.take();
-        self.core.abandon_in_place(&claim, lent.as_ref().map(|(state, _)| state));
-        if let Some((state, guard)) = lent {
-            self.core.return_producer(state, guard);
-        }
     }
 }

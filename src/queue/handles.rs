@@ -160,7 +160,13 @@ impl InPlace<'_> {
     #[inline]
     fn finish(mut self, len: usize) {
         if let Some(mut claim) = self.claim.take() {
-            self.core.commit_in_place(&mut claim, self.state.as_deref_mut(), self.kind, len, self.inline);
+            self.core.commit_in_place(
+                &mut claim,
+                self.state.as_deref_mut(),
+                self.kind,
+                len,
+                self.inline,
+            );
         }
     }
 }

@@ -5,9 +5,9 @@
 
 use std::time::Duration;
 
+use crate::shm::os::monotonic_ns;
 use crate::shm::ring::Ring;
 use crate::shm::wait::SLICE;
-use crate::shm::os::monotonic_ns;
 use crate::sync::Ordering::{AcqRel, Relaxed};
 
 const MS: u64 = 1_000_000;

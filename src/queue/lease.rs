@@ -6,7 +6,7 @@ use std::ops::{Deref, DerefMut};
 use crate::error::PutError;
 use crate::queue::RecordKind;
 use crate::queue::core_get::RingLease;
-use crate::queue::core_put::RingReservation;
+use crate::queue::core_place::RingReservation;
 use crate::shm::ring::Taken;
 
 /// What a registered kind of queue does when a lease ends.
@@ -43,9 +43,9 @@ impl RecordInfo {
     #[inline(always)]
     pub(crate) fn new(taken: &Taken, timestamp_ns: Option<u64>) -> Self {
         Self {
-            kind: RecordKind(taken.kind),
-            len: taken.len,
-            delivery_count: taken.redeliveries + 1,
+            kind: RecordKind(taken.kind()),
+            len: taken.len(),
+            delivery_count: taken.redeliveries() + 1,
             timestamp_ns,
         }
     }
@@ -82,7 +82,13 @@ impl Lease {
         end: Box<dyn ForeignLease>,
     ) -> Self {
         Self {
-            inner: LeaseInner::Foreign { payload, kind, redeliveries, timestamp_ns, end: Some(end) },
+            inner: LeaseInner::Foreign {
+                payload,
+                kind,
+                redeliveries,
+                timestamp_ns,
+                end: Some(end),
+            },
         }
     }
 

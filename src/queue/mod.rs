@@ -5,7 +5,9 @@ mod build;
 mod config;
 mod core;
 mod core_get;
+mod core_place;
 mod core_put;
+mod core_sleep;
 mod descriptor;
 mod handle;
 mod handles;
@@ -20,11 +22,13 @@ mod registry;
 mod ring_queue;
 mod roles;
 mod segment_home;
+mod selector;
 mod slot;
 mod spec;
 mod spin;
 mod typed;
 
+pub use crate::shm::inspect::{BlockKind, Blocker};
 pub use crate::shm::storage::{Geometry, Side};
 pub use backend::{QueueBackend, QueueStats, RecordKind, Wait};
 pub use config::{
@@ -42,5 +46,6 @@ pub use registry::{
 };
 pub use ring_queue::RingQueue;
 pub use roles::Role;
+pub use selector::Selector;
 pub use spec::{DEFAULT_MAX_PARTICIPANTS, ShmAddress};
 pub use typed::{DecodeError, DecodeFailure, Schema, TypedLease, TypedQueue};

@@ -13,6 +13,7 @@ use crate::queue::segment_home::SegmentHome;
 use crate::queue::spec::ShmAddress;
 use crate::queue::{Lease, QueueBackend, QueueStats, RecordKind, Reservation, Wait};
 use crate::shm::directory::Directory;
+use crate::shm::inspect::{self, Blocker, World};
 use crate::shm::names::SegmentName;
 use crate::shm::ring::Ring;
 use crate::shm::segment::{RingConfig, Segment, SegmentConfig};
@@ -72,11 +73,58 @@ pub(crate) fn open_ring(
         let name = segment.name().map_or_else(String::new, ToString::to_string);
         expected.check_same(&format!("{name}:{ring}"), &theirs)?;
     }
-    let memory = segment.memory(index)?;
     let schema_tag = existing.schema_tag;
-    let home = Arc::new(SegmentHome::new(segment, index));
-    let core = Core::new(Ring::new(RingMemory::clone(&memory)), home);
-    Ok(RingQueue::new(core, schema_tag, Some(Arc::clone(segment) as Arc<dyn AnyDebug>)))
+    let core = cores::shared(segment, index, || {
+        let memory = segment.memory(index)?;
+        let home = Arc::new(SegmentHome::new(segment, index));
+        Ok(Core::new(Ring::new(RingMemory::clone(&memory)), home))
+    })?;
+    let participation = Some(Arc::clone(segment) as Arc<dyn AnyDebug>);
+    Ok(RingQueue { core, schema_tag, participation })
+}
+
+/// One [`Core`] for each ring of each attachment in this process: its threads share one participant
+/// id, so they must share who waits, and who plays which role.
+mod cores {
+    use std::collections::HashMap;
+    use std::sync::{Arc, LazyLock, Mutex, PoisonError, Weak};
+
+    use super::{Core, OpenError, Segment};
+    use crate::shm::os::fork_guard;
+
+    type Slot = Arc<Mutex<Weak<Core>>>;
+
+    /// Address of the attachment (a core keeps it alive, so it is not used again) and ring.
+    type Table = HashMap<(usize, usize), Slot>;
+
+    static TABLE: LazyLock<Mutex<Table>> = LazyLock::new(Mutex::default);
+
+    /// Finds the core, or makes it: whoever comes first makes it, others for the same ring wait.
+    pub(super) fn shared(
+        segment: &Arc<Segment>,
+        ring: usize,
+        make: impl FnOnce() -> Result<Core, OpenError>,
+    ) -> Result<Arc<Core>, OpenError> {
+        let slot = slot_of((Arc::as_ptr(segment) as usize, ring));
+        let mut slot = slot.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(core) = slot.upgrade()
+            && core.is_here()
+        {
+            return Ok(core);
+        }
+        let core = Arc::new(make()?);
+        *slot = Arc::downgrade(&core);
+        Ok(core)
+    }
+
+    fn slot_of(key: (usize, usize)) -> Slot {
+        // A forked child must not find the table locked.
+        let _no_fork = fork_guard();
+        let mut table = TABLE.lock().unwrap_or_else(PoisonError::into_inner);
+        let held = |slot: &Slot| slot.try_lock().is_ok_and(|core| core.strong_count() != 0);
+        table.retain(|_, slot| Arc::strong_count(slot) > 1 || held(slot));
+        Arc::clone(table.entry(key).or_default())
+    }
 }
 
 /// The rings of a segment that is made for one queue: its own, and its dead letters'.
@@ -132,14 +180,6 @@ pub(crate) fn open_local(_id: &str, config: &QueueConfig) -> Result<RingQueue, O
 }
 
 impl RingQueue {
-    pub(crate) fn new(
-        core: Core,
-        schema_tag: u64,
-        participation: Option<Arc<dyn AnyDebug>>,
-    ) -> Self {
-        Self { core: Arc::new(core), schema_tag, participation }
-    }
-
     pub(crate) fn core(&self) -> &Arc<Core> {
         &self.core
     }
@@ -176,6 +216,21 @@ impl RingQueue {
     /// [`GetError::RoleTaken`] while another handle or process is the consumer.
     pub fn consumer(&self) -> Result<Consumer, GetError> {
         Consumer::new(Arc::clone(&self.core))
+    }
+
+    /// Names who keeps the ring from going on: who writes the record at the head, and who reads the
+    /// oldest. A live one's record is never taken from it; a dead one's is recovered by whoever
+    /// needs the place next. Reads only; a system call for each. Empty in a forked child.
+    #[must_use]
+    pub fn blocked_by(&self) -> Vec<Blocker> {
+        if self.is_forked() {
+            return Vec::new();
+        }
+        let place = self.core.home.place();
+        let world = place.map_or_else(World::of_heap, |(segment, ring)| {
+            World::of_segment(segment, ring)
+        });
+        inspect::blocked_by(&self.core.ring, &world)
     }
 
     /// The ring beneath, for inspection.

@@ -89,4 +89,8 @@ impl Home for SegmentHome {
     fn has_dead_letters(&self) -> bool {
         self.dead_letter_name().is_some()
     }
+
+    fn place(&self) -> Option<(&Segment, usize)> {
+        Some((self.segment(), self.ring))
+    }
 }

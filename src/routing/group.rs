@@ -2,7 +2,7 @@
 //!
 //! All of it belongs to one router, and so to one thread at a time.
 
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use super::report::{MissedTarget, Problem};
 use super::strategy::{Choice, GroupStrategy, Random};
@@ -11,7 +11,7 @@ use super::{
     TargetId, WireError,
 };
 use crate::error::{OpenError, PutError};
-use crate::queue::{Queue, RecordKind, Wait};
+use crate::queue::{Queue, QueueBackend, RecordKind, Wait};
 
 /// What is being sent.
 #[derive(Clone, Copy)]
@@ -52,7 +52,7 @@ pub(super) struct Target {
     connection: Arc<Connection>,
     name: Arc<str>,
     queue_id: Arc<str>,
-    queue: Option<Queue>,
+    queue: OnceLock<Queue>,
     /// Packets dropped by policy.
     pub(super) dropped: u64,
 }
@@ -65,7 +65,7 @@ impl Target {
             input_index: connection.target_input_index,
             name: connection.target_name.as_str().into(),
             queue_id: connection.descriptor.queue_id().into(),
-            queue: None,
+            queue: OnceLock::new(),
             dropped: 0,
             connection: Arc::new(connection),
         }
@@ -77,39 +77,32 @@ impl Target {
 
     /// Puts one record, written in place.
     pub(super) fn put(&mut self, outgoing: Outgoing<'_>, wait: Wait) -> Result<(), SendError> {
-        let queue = match &self.queue {
-            Some(queue) => queue,
-            None => {
-                let queue = self.connection.descriptor.queue().map_err(PutError::from)?;
-                self.queue.insert(queue)
-            }
-        };
+        let queue = self.open().map_err(PutError::from)?;
         let result = write(queue, outgoing, self.input_index, wait);
         if let Err(SendError::Put(PutError::Destroyed | PutError::Forked)) = result {
             // This handle is of no more use; the descriptor may know of a successor.
-            self.queue = None;
+            self.forget_queue();
         }
         result
     }
 
+    /// The queue's handle, which is asked for once and then kept.
+    fn open(&self) -> Result<&dyn QueueBackend, OpenError> {
+        if let Some(queue) = self.queue.get() {
+            return Ok(&**queue);
+        }
+        let queue = self.connection.descriptor.queue()?.clone();
+        Ok(&**self.queue.get_or_init(|| queue))
+    }
+
     /// Occupancy of the queue.
     pub(super) fn load(&self) -> Result<f64, OpenError> {
-        match &self.queue {
-            Some(queue) => Ok(queue.occupancy()),
-            None => self.connection.buffer_load(),
-        }
+        Ok(self.open()?.occupancy())
     }
 
     /// Occupancy of the queue if it takes packets at all.
     pub(super) fn open_load(&self) -> Option<f64> {
-        let opened;
-        let queue = match &self.queue {
-            Some(queue) => queue,
-            None => {
-                opened = self.connection.descriptor.queue().ok()?;
-                &opened
-            }
-        };
+        let queue = self.open().ok()?;
         if queue.is_closed() {
             return None;
         }
@@ -118,7 +111,7 @@ impl Target {
     }
 
     pub(super) fn forget_queue(&mut self) {
-        self.queue = None;
+        self.queue.take();
     }
 
     #[cold]
@@ -136,13 +129,13 @@ impl Target {
 }
 
 fn write(
-    queue: &Queue,
+    queue: &dyn QueueBackend,
     outgoing: Outgoing<'_>,
     input_index: u32,
     wait: Wait,
 ) -> Result<(), SendError> {
     let len = outgoing.encoded_len(input_index);
-    let mut room = queue.reserve_record(outgoing.kind(), len, wait)?;
+    let mut room = queue.reserve(outgoing.kind(), len, wait)?;
     let written = outgoing.encode(input_index, &mut room)?;
     Ok(room.commit_len(written)?)
 }

@@ -40,9 +40,15 @@ impl Directory {
     /// # Errors
     /// As [`Directory::open`].
     pub fn from_env(group: Option<u32>) -> Result<Self, OpenError> {
+        Self::open(&Self::place_from_env(), group)
+    }
+
+    /// The place that the environment names: `$RINGWAY_DIR`, else `/dev/shm`.
+    #[must_use]
+    pub fn place_from_env() -> PathBuf {
         match std::env::var_os(DIRECTORY_VARIABLE) {
-            Some(place) if !place.is_empty() => Self::open(Path::new(&place), group),
-            _ => Self::open(Path::new(DEFAULT_PLACE), group),
+            Some(place) if !place.is_empty() => place.into(),
+            _ => DEFAULT_PLACE.into(),
         }
     }
 
@@ -59,13 +65,26 @@ impl Directory {
     /// [`OpenError::Permission`] for a directory that somebody else made or can change, for a symbolic
     /// link, and where the system refuses; [`OpenError::Io`] for the rest.
     pub fn open(place: &Path, group: Option<u32>) -> Result<Self, OpenError> {
+        Self::open_or_make(place, group, true)
+    }
+
+    /// Opens `place` as [`Directory::open`] does, but makes nothing: for those who only look.
+    ///
+    /// # Errors
+    /// As [`Directory::open`]; [`OpenError::NotFound`] where it is missing, or our own child in a
+    /// shared place is.
+    pub fn open_existing(place: &Path, group: Option<u32>) -> Result<Self, OpenError> {
+        Self::open_or_make(place, group, false)
+    }
+
+    fn open_or_make(place: &Path, group: Option<u32>, make: bool) -> Result<Self, OpenError> {
         let place = std::path::absolute(place).map_err(|source| OpenError::Io {
             path: place.to_owned(),
             doing: "finding the directory",
             source,
         })?;
         let fd = match open_directory(CWD, place.as_os_str()) {
-            Err(Errno::NOENT) => make_directory(CWD, place.as_os_str(), group)
+            Err(Errno::NOENT) if make => make_directory(CWD, place.as_os_str(), group)
                 .and_then(|()| open_directory(CWD, place.as_os_str())),
             opened => opened,
         }
@@ -81,7 +100,7 @@ impl Directory {
             None => format!("ringway-{}", rustix::process::geteuid().as_raw()),
             Some(gid) => format!("ringway-group-{gid}"),
         };
-        let (fd, path) = enter(&fd, &place, child.as_ref(), group, true)?;
+        let (fd, path) = enter(&fd, &place, child.as_ref(), group, make)?;
         Self::checked(fd, path, group)
     }
 

@@ -5,6 +5,8 @@
 
 #[cfg(not(loom))]
 pub mod directory;
+#[cfg(not(loom))]
+pub mod inspect;
 pub mod layout;
 #[cfg(not(loom))]
 pub(crate) mod mapped;

@@ -86,7 +86,7 @@ pub(crate) fn join<E>(
     let start = control.joined_total.load(Ordering::Relaxed) % u64::from(table.max_participants());
     let (id, lock) =
         take_place(file, table, start as u32).map_err(JoinError::Io)?.ok_or(JoinError::NoPlace)?;
-    crash_point("join_locked"); // J1
+    crash_point("join.locked"); // J1
     let row = table.row(id).ok_or_else(|| JoinError::Io(forked()))?;
     // RELAXED: the lock orders us after everything its last holder did.
     if row.state.load(Ordering::Relaxed) != ROW_FREE {
@@ -97,16 +97,16 @@ pub(crate) fn join<E>(
         }
         // RELAXED: a statistic.
         control.recovered_total.fetch_add(1, Ordering::Relaxed);
-        crash_point("join_scrubbed"); // J2
+        crash_point("join.scrubbed"); // J2
     }
     // SYNC scrubbed (pairs with the next joiner's lock): the scrubbing is done before the bitmap says so.
     row.rings_touched.store(0, Ordering::Release);
-    crash_point("join_cleared"); // J3
+    crash_point("join.cleared"); // J3
     write_row(row, name);
-    crash_point("join_written"); // J4
+    crash_point("join.written"); // J4
     // SYNC joined (pairs with `info`): whoever reads JOINED reads this row.
     row.state.store(ROW_JOINED, Ordering::Release);
-    crash_point("join_published"); // J5
+    crash_point("join.published"); // J5
     // RELAXED: a statistic, and the start of the next search.
     control.joined_total.fetch_add(1, Ordering::Relaxed);
     Ok(Membership { id, _lock: lock })
@@ -118,7 +118,7 @@ pub(crate) fn leave(table: &Table, membership: Membership) {
         // SYNC left (pairs with the next joiner's lock): nothing of ours is left in the rings.
         row.state.store(ROW_FREE, Ordering::Release); // L1
     }
-    crash_point("leave_freed");
+    crash_point("leave.freed");
     drop(membership); // L2
 }
 

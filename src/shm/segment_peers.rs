@@ -77,7 +77,7 @@ impl Peers for SegmentPeers {
         // we leave the record as it is, for the next recoverer.
         match ByteLock::try_exclusive(self.segment.file(), lock_byte(id)) {
             Ok(Some(_lock)) => {
-                crash_point("recover_locked");
+                crash_point("recover.locked");
                 f();
                 true
             }

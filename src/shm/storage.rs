@@ -140,6 +140,9 @@ impl Geometry {
                 format!("{} bytes of data do not fill pages", self.data_bytes()),
             ));
         }
+        if self.max_payload() > u32::MAX as usize {
+            return Err(("unit_bytes", format!("records of {} bytes", self.max_payload())));
+        }
         if self.maxsize > self.entries() {
             return Err((
                 "maxsize",
@@ -297,6 +300,34 @@ impl RingMemory {
         }
         #[cfg(loom)]
         let _ = pos;
+    }
+
+    /// Copies the first bytes of the record at `pos`, whoever owns it, for somebody who only looks.
+    ///
+    /// They may be half of one record and half of the next: the caller checks, after a fence, that
+    /// the stamp is still the one it read before and that the units were not free for the next lap.
+    /// Copies at most what an entry, or the largest record, holds.
+    #[cfg(not(loom))]
+    #[must_use]
+    pub(crate) fn copy_unowned(&self, pos: u64, inline: bool, len_bytes: usize) -> Vec<u8> {
+        use crate::sync::Ordering::Relaxed;
+        let max = if inline { INLINE_BYTES } else { self.geometry.max_payload() };
+        let len_bytes = len_bytes.min(max);
+        let start: *const AtomicU64 = self.payload_ptr(pos, inline).cast_const().cast();
+        let mut bytes = Vec::with_capacity(len_bytes.next_multiple_of(8));
+        for word in 0..len_bytes.div_ceil(8) {
+            let word = start.wrapping_add(word);
+            // SAFETY: aligned, since inline payloads start at byte 16 of an entry and units at
+            // multiples of 64; in bounds, since both limits above are multiples of 8, and units are
+            // contiguous up to the largest record. An owner may write the same bytes with plain
+            // stores meanwhile, in this process or another, as under every sequence lock: each load
+            // is one machine word, and what was read is used only if the check after it succeeds.
+            let word = unsafe { &*word };
+            // RELAXED: ordered by the caller's fence.
+            bytes.extend(word.load(Relaxed).to_ne_bytes());
+        }
+        bytes.truncate(len_bytes);
+        bytes
     }
 
     /// Where the payload of a record at `pos` starts: in its entry, or in its units, of which as many

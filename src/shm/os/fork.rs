@@ -47,11 +47,11 @@ impl Drop for ForkGuard {
 }
 
 fn lock() {
-    // SYNC fork_guard (pairs with `unlock`).
+    // SYNC fork-guard (pairs with `unlock`).
     if HELD.compare_exchange(0, 1, Ordering::Acquire, Ordering::Relaxed).is_ok() {
         return;
     }
-    // SYNC fork_guard (pairs with `unlock`): 2, since others may sleep.
+    // SYNC fork-guard (pairs with `unlock`): 2, since others may sleep.
     while HELD.swap(2, Ordering::Acquire) != 0 {
         // Any way it ends, look again.
         let _ = futex::wait(&HELD, futex::Flags::PRIVATE, 2, None);
@@ -59,7 +59,7 @@ fn lock() {
 }
 
 fn unlock() {
-    // SYNC fork_guard (pairs with `lock`).
+    // SYNC fork-guard (pairs with `lock`).
     if HELD.swap(0, Ordering::Release) == 2 {
         let _ = futex::wake(&HELD, futex::Flags::PRIVATE, 1);
     }

@@ -40,7 +40,7 @@ impl Ring {
                 State::Ready => {
                     let mine = self.bits.pack(State::Reading, head.pos, stamp.n, me);
                     let entry = self.memory().entry(head.pos);
-                    // SYNC committed, taken: the winner owns the record, and sees its payload.
+                    // SYNC committed (pairs with `stamp_ready`): the winner owns the record, and sees its payload.
                     if entry.stamp.compare_exchange(stamp_word, mine, AcqRel, Relaxed).is_err() {
                         continue;
                     }
@@ -104,7 +104,7 @@ impl Ring {
         // is visible.
         self.memory().entry(pos).stamp.store(word, Release);
         crate::sync::crash_point("give_back.between_stamp_and_hint");
-        // SYNC hint (pairs with the swap in `adopt_hinted`).
+        // SYNC recovery-hint (pairs with the swap in `adopt_hinted`).
         self.memory().header().shared.recovery.store(1, Release);
     }
 
@@ -123,13 +123,13 @@ impl Ring {
     #[cold]
     pub fn adopt(&self, peers: &dyn Peers) -> Option<Taken> {
         let hint = &self.memory().header().shared.recovery;
-        // SYNC hint: what was given back before the hint was set is seen by the scan below; what is
+        // SYNC recovery-hint: what was given back before the hint was set is seen by the scan below; what is
         // given back later sets the hint anew.
         hint.swap(0, AcqRel);
         crate::sync::crash_point("adopt.after_hint");
         let me = peers.me();
         let mut pos = self.reclaim_limit();
-        for _ in 0..self.bits.entries() {
+        for _ in 0..self.entries {
             let (word, stamp) = self.load_stamp(pos);
             if stamp.lap != self.bits.lap(pos) || stamp.state == State::Ready {
                 return None;
@@ -145,7 +145,7 @@ impl Ring {
                 }
                 if won {
                     // There may be more: whoever comes next looks again.
-                    hint.store(1, Release); // SYNC hint.
+                    hint.store(1, Release); // SYNC recovery-hint.
                     self.raise_redeliveries(pos);
                     crate::sync::crash_point("adopt.after_count");
                     if let Ok(taken) = self.checked(pos, stamp.n) {
@@ -171,7 +171,7 @@ impl Ring {
     pub fn return_what_the_dead_hold(&self, peers: &dyn Peers) -> bool {
         let mut found = false;
         let mut pos = self.reclaim_limit();
-        for _ in 0..self.bits.entries() {
+        for _ in 0..self.entries {
             let (word, stamp) = self.load_stamp(pos);
             if stamp.lap != self.bits.lap(pos) || stamp.state == State::Ready {
                 break;

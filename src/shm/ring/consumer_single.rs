@@ -26,8 +26,10 @@ pub struct SingleConsumer {
     redeliver_below: u64,
     /// Records given back by this process: positions, oldest first.
     returned: std::collections::VecDeque<u64>,
-    /// Last head published to the producer.
-    hint: u64,
+    /// Nothing is to be redelivered: neither given back nor left by a predecessor.
+    plain: bool,
+    /// The head is published to the producer when it gets here.
+    hint_at: u64,
     extra_units: u64,
     bytes: u64,
 }
@@ -51,7 +53,7 @@ impl Ring {
         // A predecessor that passed over skipped records, and died between the two words, may have
         // left `peek` behind.
         let peek = if peek.pos < head.pos { head } else { peek };
-        if peek.pos - head.pos > self.bits.entries() {
+        if peek.pos - head.pos > self.entries {
             return Err(Missing::Corrupt("a peek out of reach", peek.pos));
         }
         let line = &self.memory().header().consumers;
@@ -61,7 +63,8 @@ impl Ring {
             peek,
             redeliver_below: peek.pos,
             returned: std::collections::VecDeque::new(),
-            hint: 0,
+            plain: false,
+            hint_at: 0,
             extra_units: line.extra_units.load(Relaxed), // RELAXED: a statistic.
             bytes: line.bytes.load(Relaxed),             // RELAXED: a statistic.
         })
@@ -76,17 +79,31 @@ impl Ring {
         self.load_stamp(pos).1.lap >= self.bits.lap(pos) || !mine.returned.is_empty()
     }
 
+    /// Exposes the next record if it is what it nearly always is: fresh, of one unit, and next.
+    #[inline(always)]
+    pub fn take_plain(&self, mine: &mut SingleConsumer) -> Option<Taken> {
+        let (word, _) = self.load_stamp(mine.cursor.pos);
+        // One comparison for lap, length and state.
+        if word != self.bits.pack(State::Ready, mine.cursor.pos, 1, 0) || !mine.plain {
+            return None;
+        }
+        // What is wrong with a record is said by the slow path, which finds it again.
+        let taken = self.describe_taken(mine.cursor.pos, 1).ok()?;
+        self.expose(mine, &taken);
+        Some(taken)
+    }
+
     /// Exposes the next record: what was given back first, then what a predecessor left, then new.
     ///
     /// # Errors
     /// See [`Missing`].
-    #[inline(always)]
     pub fn take_single(&self, mine: &mut SingleConsumer) -> Result<Taken, Missing> {
-        if !mine.returned.is_empty() {
-            if let Some(taken) = self.take_returned(mine) {
-                return Ok(taken);
-            }
+        if !mine.returned.is_empty()
+            && let Some(taken) = self.take_returned(mine)
+        {
+            return Ok(taken);
         }
+        mine.plain = mine.returned.is_empty() && mine.cursor.pos >= mine.redeliver_below;
         for _ in 0..RETRY_LIMIT {
             let pos = mine.cursor.pos;
             let (_, stamp) = self.load_stamp(pos);
@@ -101,7 +118,19 @@ impl Ring {
                 }
             }
             match stamp.state {
-                State::Ready => return self.expose(mine, stamp.n),
+                State::Ready => match self.describe_taken(pos, stamp.n) {
+                    Ok(mut taken) => {
+                        self.expose(mine, &taken);
+                        if pos < mine.redeliver_below {
+                            taken.flags = self.raise_redeliveries(pos);
+                        }
+                        return Ok(taken);
+                    }
+                    Err(corrupt) => {
+                        self.pass_over_corrupt(mine, stamp.n);
+                        return Err(corrupt);
+                    }
+                },
                 State::Released => self.pass_over(mine, stamp.n, 1),
                 State::Skipped => {
                     let packets = self.packets_of_skipped(pos, stamp.n);
@@ -115,29 +144,34 @@ impl Ring {
     }
 
     #[inline(always)]
-    fn expose(&self, mine: &mut SingleConsumer, n: u64) -> Result<Taken, Missing> {
-        let pos = mine.cursor.pos;
+    fn expose(&self, mine: &mut SingleConsumer, taken: &Taken) {
         let late = crate::sync::mutant("peek_after_exposure");
-        mine.cursor = mine.cursor.plus(n, 1);
-        let fresh = pos >= mine.redeliver_below;
+        mine.cursor = mine.cursor.plus(taken.n, 1);
+        let fresh = taken.pos >= mine.redeliver_below;
         if fresh && !late {
             self.store_peek(mine);
         }
         crate::sync::crash_point("take_single.after_peek");
         if !fresh {
-            self.raise_redeliveries(pos);
-        } else if n != 1 {
-            mine.extra_units += n - 1;
+            return;
+        }
+        mine.bytes += taken.len() as u64;
+        if taken.n != 1 {
+            mine.extra_units += taken.n - 1;
             // RELAXED: a statistic; we alone write it.
             self.memory().header().consumers.extra_units.store(mine.extra_units, Relaxed);
         }
-        let taken = self.describe_taken(pos, n);
-        match &taken {
-            Ok(taken) if fresh => mine.bytes += taken.len as u64,
-            Ok(_) => {}
-            Err(_) => self.ack_single(mine, pos, n),
+    }
+
+    /// Takes and acknowledges a record whose description makes no sense: it wedges nobody.
+    #[cold]
+    fn pass_over_corrupt(&self, mine: &mut SingleConsumer, n: u64) {
+        let pos = mine.cursor.pos;
+        mine.cursor = mine.cursor.plus(n, 1);
+        if mine.cursor.pos > mine.peek.pos {
+            self.store_peek(mine);
         }
-        taken
+        self.ack_single(mine, pos, n);
     }
 
     /// SYNC peek: stored before the record is exposed, so that a successor knows what was.
@@ -217,7 +251,7 @@ impl Ring {
         let order = if crate::sync::mutant("head_relaxed") { Relaxed } else { Release };
         // SYNC head (pairs with `reclaim_limit`): our reads below are over.
         header.consumers.head.store(self.bits.pack_mark(mine.head), order);
-        if mine.head.pos - mine.hint >= self.bits.entries() / 8 {
+        if mine.head.pos >= mine.hint_at {
             self.publish_hint(mine);
             header.consumers.bytes.store(mine.bytes, Relaxed); // RELAXED: a statistic.
         }
@@ -227,10 +261,10 @@ impl Ring {
     /// ring was acknowledged, and before the consumer sleeps or leaves.
     #[inline]
     pub fn publish_hint(&self, mine: &mut SingleConsumer) {
-        mine.hint = mine.head.pos;
+        mine.hint_at = mine.head.pos + self.entries / 8;
         let header = self.memory().header();
-        // SYNC hint (pairs with `refresh_limit`): our reads below are over.
-        header.hint.head_hint.store(mine.hint, Release);
+        // SYNC head-hint (pairs with `refresh_limit`): our reads below are over.
+        header.hint.head_hint.store(mine.head.pos, Release);
         header.consumers.bytes.store(mine.bytes, Relaxed); // RELAXED: a statistic.
         header.consumers.extra_units.store(mine.extra_units, Relaxed); // RELAXED: as above.
     }
@@ -238,6 +272,7 @@ impl Ring {
     /// Gives a record back to this very consumer: it is the next one delivered, flagged. A successor
     /// would deliver it too, since it lies below `peek`.
     pub fn give_back_single(&self, mine: &mut SingleConsumer, pos: u64) {
+        mine.plain = false;
         let at = mine.returned.partition_point(|&other| other < pos);
         mine.returned.insert(at, pos);
     }

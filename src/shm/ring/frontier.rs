@@ -99,7 +99,7 @@ impl Ring {
             return false;
         }
         let mut moved = false;
-        for _ in 0..=self.bits.entries() {
+        for _ in 0..=self.entries {
             let (head_word, head) = self.load_head();
             let (_, stamp) = self.load_stamp(head.pos);
             if stamp.lap != self.bits.lap(head.pos) {
@@ -152,7 +152,7 @@ impl Ring {
         if self.geometry().consumers == Side::Multi {
             // Leases: from the frontier up to the first entry that was never taken.
             let mut pos = self.reclaim_limit();
-            for _ in 0..self.bits.entries() {
+            for _ in 0..self.entries {
                 let (word, stamp) = self.load_stamp(pos);
                 if stamp.lap != self.bits.lap(pos) || stamp.state == State::Ready {
                     break;
@@ -166,7 +166,7 @@ impl Ring {
         if self.geometry().producers == Side::Multi {
             // Claims: from the first record not exposed, along the claim words.
             let mut pos = self.exposed().pos;
-            for _ in 0..self.bits.entries() {
+            for _ in 0..self.entries {
                 let (_, claim) = self.load_claim(pos);
                 if claim.lap != self.bits.lap(pos) || claim.state == State::Closed {
                     break;
@@ -188,7 +188,7 @@ impl Ring {
         let done = entry.stamp.compare_exchange(word, returned, AcqRel, Relaxed).is_ok();
         crate::sync::crash_point("return.between_stamp_and_hint");
         if done {
-            // SYNC hint (pairs with the swap in `adopt`): the stamp is visible before the hint.
+            // SYNC recovery-hint (pairs with the swap in `adopt`): the stamp is visible before the hint.
             self.memory().header().shared.recovery.store(1, Release);
         }
         done

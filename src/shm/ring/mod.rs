@@ -24,8 +24,8 @@ mod frontier;
 mod payload;
 mod producer_multi;
 mod producer_single;
-mod stats;
 pub mod stamp;
+mod stats;
 
 pub use consumer_single::SingleConsumer;
 pub use producer_multi::ProducerCache;
@@ -50,6 +50,11 @@ const RETRY_LIMIT: u32 = 10_000_000;
 pub struct Ring {
     memory: RingMemory,
     bits: Bits,
+    // Derived from the geometry once, for the fast paths.
+    entries: u64,
+    last_pos: u64,
+    inline_bytes: usize,
+    max_payload: usize,
 }
 
 /// Room for one record or a run, owned by the caller until committed or abandoned.
@@ -71,13 +76,40 @@ pub struct Taken {
     /// Its units.
     pub n: u64,
     /// Payload length in bytes, within the record's bounds.
-    pub len: usize,
-    /// The payload lies in the entry itself.
-    pub inline: bool,
+    len: u32,
+    /// The entry's flags, as they were when the record was taken.
+    flags: u32,
+}
+
+impl Taken {
+    /// Payload length in bytes, within the record's bounds.
+    #[inline(always)]
+    #[must_use]
+    #[expect(clippy::len_without_is_empty, reason = "a record of no bytes is a record")]
+    pub fn len(&self) -> usize {
+        self.len as usize
+    }
+
+    /// Says whether the payload lies in the entry itself.
+    #[inline(always)]
+    #[must_use]
+    pub fn is_inline(&self) -> bool {
+        self.flags & FLAG_IN_DATA == 0
+    }
+
     /// Record kind, as the producer gave it.
-    pub kind: u8,
+    #[inline(always)]
+    #[must_use]
+    pub fn kind(&self) -> u8 {
+        (self.flags & FLAG_KIND) as u8
+    }
+
     /// Redeliveries begun, this one included.
-    pub redeliveries: u32,
+    #[inline(always)]
+    #[must_use]
+    pub fn redeliveries(&self) -> u32 {
+        self.flags >> REDELIVERIES_SHIFT
+    }
 }
 
 /// Why room was not claimed.
@@ -122,8 +154,37 @@ impl Ring {
     /// Makes a ring of its memory.
     #[must_use]
     pub fn new(memory: RingMemory) -> Self {
-        let bits = memory.geometry().bits();
-        Self { memory, bits }
+        let geometry = memory.geometry();
+        let bits = geometry.bits();
+        Self {
+            bits,
+            entries: bits.entries(),
+            last_pos: bits.last_pos(),
+            inline_bytes: geometry.inline_bytes(),
+            max_payload: geometry.max_payload(),
+            memory,
+        }
+    }
+
+    /// Longest payload, in bytes.
+    #[inline(always)]
+    #[must_use]
+    pub fn max_payload(&self) -> usize {
+        self.max_payload
+    }
+
+    /// Says whether a payload of this length lives in its entry.
+    #[inline(always)]
+    #[must_use]
+    pub fn is_inline(&self, len: usize) -> bool {
+        len <= self.inline_bytes
+    }
+
+    /// Units that a payload of this length takes.
+    #[inline(always)]
+    #[must_use]
+    pub fn units(&self, len: usize) -> u64 {
+        if self.is_inline(len) { 1 } else { self.geometry().units(len) }
     }
 
     /// The memory.
@@ -252,8 +313,9 @@ impl Ring {
 
     /// Stamps a described record READY: from here on it survives its writer.
     #[inline(always)]
-    fn stamp_ready(&self, pos: u64, n: u64, owner: u16) {
-        let word = self.bits.pack(State::Ready, pos, n, owner);
+    fn stamp_ready(&self, pos: u64, n: u64) {
+        // No owner: so a consumer can compare the whole word with what it expects.
+        let word = self.bits.pack(State::Ready, pos, n, 0);
         let order = if crate::sync::mutant("ready_relaxed") { Relaxed } else { Release };
         // SYNC committed (pairs with `load_stamp`): payload and description are visible before the
         // stamp says READY. A plain store: only the owner of the claim writes the stamp while it
@@ -266,41 +328,33 @@ impl Ring {
     fn describe_taken(&self, pos: u64, n: u64) -> Result<Taken, Missing> {
         let entry = self.memory.entry(pos);
         // RELAXED: ordered by the stamp's Acquire (SYNC committed). Read once, then checked.
-        let len = entry.len.load(Relaxed) as usize;
+        let len = entry.len.load(Relaxed);
         // RELAXED: as above.
         let flags = entry.flags.load(Relaxed);
-        let inline = flags & FLAG_IN_DATA == 0;
-        let geometry = self.geometry();
-        let max = if inline {
-            geometry.inline_bytes()
-        } else {
-            n as usize * geometry.unit_bytes as usize
-        };
-        if len > max {
+        let taken = Taken { pos, n, len, flags };
+        let unit = self.geometry().unit_bytes as usize;
+        let max = if taken.is_inline() { self.inline_bytes } else { n as usize * unit };
+        if taken.len() > max {
             return Err(Missing::Corrupt("a length beyond its record", pos));
         }
-        Ok(Taken {
-            pos,
-            n,
-            len,
-            inline,
-            kind: (flags & FLAG_KIND) as u8,
-            redeliveries: (flags & FLAG_REDELIVERIES) >> REDELIVERIES_SHIFT,
-        })
+        Ok(taken)
     }
 
-    /// Raises the count of redeliveries of a record the caller holds, before it is exposed again.
-    fn raise_redeliveries(&self, pos: u64) {
+    /// Raises the count of redeliveries of a record the caller holds, before it is exposed again;
+    /// returns the entry's flags.
+    fn raise_redeliveries(&self, pos: u64) -> u32 {
         let entry = self.memory.entry(pos);
         // RELAXED: only the holder of the record writes this, and the next holder learns of it
         // through the stamp (SYNC given-back) or the dead holder's lock.
-        let flags = entry.flags.load(Relaxed);
+        let mut flags = entry.flags.load(Relaxed);
         if flags & FLAG_REDELIVERIES != FLAG_REDELIVERIES {
+            flags += 1 << REDELIVERIES_SHIFT;
             // RELAXED: as above.
-            entry.flags.store(flags + (1 << REDELIVERIES_SHIFT), Relaxed);
+            entry.flags.store(flags, Relaxed);
         }
         // RELAXED: a statistic.
         self.memory.header().consumers.redelivered.fetch_add(1, Relaxed);
+        flags
     }
 
     /// Packets waiting: claimed or committed, and given to no consumer yet. Exact when nothing is in
@@ -319,7 +373,7 @@ impl Ring {
         let tail = self.load_tail().1.pos;
         if self.geometry().consumers == Side::Multi {
             // Two releases at once may each leave the frontier to the other: look past that.
-            for _ in 0..self.bits.entries() {
+            for _ in 0..self.entries {
                 let (_, stamp) = self.load_stamp(limit);
                 let passed = matches!(stamp.state, State::Released | State::Skipped);
                 if stamp.lap != self.bits.lap(limit) || !passed || limit >= tail {
@@ -328,13 +382,13 @@ impl Ring {
                 limit += stamp.n;
             }
         }
-        tail.saturating_sub(limit).min(self.bits.entries())
+        tail.saturating_sub(limit).min(self.entries)
     }
 
     /// 0.0–1.0: the larger of packets/maxsize and units/capacity.
     #[must_use]
     pub fn occupancy(&self) -> f64 {
-        let space = self.used_units() as f64 / self.bits.entries() as f64;
+        let space = self.used_units() as f64 / self.entries as f64;
         match self.geometry().maxsize {
             0 => space,
             maxsize => space.max(self.waiting() as f64 / maxsize as f64).min(1.0),
@@ -345,7 +399,7 @@ impl Ring {
     #[must_use]
     pub fn is_full(&self) -> bool {
         let maxsize = self.geometry().maxsize;
-        self.used_units() >= self.bits.entries() || (maxsize != 0 && self.waiting() >= maxsize)
+        self.used_units() >= self.entries || (maxsize != 0 && self.waiting() >= maxsize)
     }
 
     /// Records leased and not acknowledged, by anyone but `except` (0 for nobody). Walks the entries
@@ -359,7 +413,7 @@ impl Ring {
         };
         let mut leased = 0;
         // A ring has at most `entries` records, whatever the words say.
-        for _ in 0..self.bits.entries() {
+        for _ in 0..self.entries {
             if pos >= end {
                 break;
             }

@@ -10,13 +10,12 @@
 
 use super::{Claim, Ring, Taken};
 #[cfg(not(loom))]
-use crate::shm::layout::INLINE_BYTES_TIMESTAMPED;
+use crate::shm::layout::{INLINE_BYTES, INLINE_BYTES_TIMESTAMPED};
 
 impl Ring {
     #[inline(always)]
     fn assert_fits(&self, inline: bool, len: usize) {
-        let geometry = self.geometry();
-        let max = if inline { geometry.inline_bytes() } else { geometry.max_payload() };
+        let max = if inline { self.inline_bytes } else { self.max_payload };
         assert!(len <= max, "a payload of {len} bytes in a place for {max}");
     }
 
@@ -30,9 +29,13 @@ impl Ring {
         #[cfg(not(loom))]
         {
             let target = self.memory().payload_ptr(claim.pos + i, inline);
+            if inline {
+                // SAFETY: in bounds: `assert_fits`. Exclusive: the claim is ours, and `&mut`.
+                unsafe { copy_short(bytes.as_ptr(), target, bytes.len()) };
+                return;
+            }
             // SAFETY: in bounds: `assert_fits`, and units are contiguous up to a quarter of the
-            // data region from every start, since the region is mapped twice. Exclusive: the claim
-            // is ours, and `&mut`.
+            // data region from every start, since the region is mapped twice. Exclusive as above.
             unsafe { core::ptr::copy_nonoverlapping(bytes.as_ptr(), target, bytes.len()) };
         }
         #[cfg(loom)]
@@ -49,14 +52,26 @@ impl Ring {
     #[inline(always)]
     pub fn read(&self, taken: &Taken, out: &mut Vec<u8>) {
         #[cfg(not(loom))]
-        out.extend_from_slice(self.payload(taken));
+        if taken.is_inline() {
+            self.assert_fits(true, taken.len());
+            out.reserve(INLINE_BYTES);
+            let source = self.memory().payload_ptr(taken.pos, true);
+            let end = out.spare_capacity_mut().as_mut_ptr().cast::<u8>();
+            // SAFETY: the source is the whole inline part of an entry, the target was reserved; a
+            // fixed length compiles to three loads and stores. The record is ours.
+            unsafe { core::ptr::copy_nonoverlapping(source, end, INLINE_BYTES) };
+            // SAFETY: the first `len` of the bytes just written; `len` was checked.
+            unsafe { out.set_len(out.len() + taken.len()) };
+        } else {
+            out.extend_from_slice(self.payload(taken));
+        }
         #[cfg(loom)]
         {
-            self.assert_fits(taken.inline, taken.len);
-            assert!(taken.inline, "loom models use inline payloads");
+            self.assert_fits(taken.is_inline(), taken.len());
+            assert!(taken.is_inline(), "loom models use inline payloads");
             self.memory().entry(taken.pos).inline.with(|p| {
                 // SAFETY: in bounds, asserted; loom checks that nobody writes.
-                let bytes = unsafe { core::slice::from_raw_parts(p.cast::<u8>(), taken.len) };
+                let bytes = unsafe { core::slice::from_raw_parts(p.cast::<u8>(), taken.len()) };
                 out.extend_from_slice(bytes);
             });
         }
@@ -67,11 +82,11 @@ impl Ring {
     #[inline(always)]
     #[must_use]
     pub fn payload<'a>(&'a self, taken: &'a Taken) -> &'a [u8] {
-        self.assert_fits(taken.inline, taken.len);
-        let source = self.memory().payload_ptr(taken.pos, taken.inline);
+        self.assert_fits(taken.is_inline(), taken.len());
+        let source = self.memory().payload_ptr(taken.pos, taken.is_inline());
         // SAFETY: in bounds as in `write`; initialised, since the memory was zeroed before its first
         // use; unchanged while the record is ours, except by a hostile process.
-        unsafe { core::slice::from_raw_parts(source, taken.len) }
+        unsafe { core::slice::from_raw_parts(source, taken.len()) }
     }
 
     /// The bytes of a claimed record, to be written in place.
@@ -113,6 +128,7 @@ impl Ring {
 
     /// Reads the time of the put of a leased record (`CLOCK_MONOTONIC`, nanoseconds).
     #[cfg(not(loom))]
+    #[inline(always)]
     #[must_use]
     pub fn timestamp(&self, taken: &Taken) -> Option<u64> {
         if !self.geometry().timestamps {
@@ -122,5 +138,49 @@ impl Ring {
         let source = base.wrapping_add(INLINE_BYTES_TIMESTAMPED).cast::<u64>();
         // SAFETY: as in `write_timestamp`; nobody writes while the record is ours.
         Some(unsafe { source.read() })
+    }
+}
+
+/// Copies up to 48 bytes by overlapping moves: without the call to `memcpy`, whose overhead is more
+/// than the copy.
+///
+/// # Safety
+/// As for `copy_nonoverlapping`; `len` is at most 48.
+#[cfg(not(loom))]
+#[inline(always)]
+unsafe fn copy_short(from: *const u8, to: *mut u8, len: usize) {
+    /// Moves the first and the last `N` bytes of `len`.
+    ///
+    /// # Safety
+    /// As above, and `N <= len`.
+    #[inline(always)]
+    unsafe fn both_ends<const N: usize>(from: *const u8, to: *mut u8, len: usize) {
+        // SAFETY: the first `N` of `len` bytes.
+        let first = unsafe { from.cast::<[u8; N]>().read() };
+        // SAFETY: the last `N` of `len` bytes.
+        let last = unsafe { from.wrapping_add(len - N).cast::<[u8; N]>().read() };
+        // SAFETY: as for reading.
+        unsafe { to.cast::<[u8; N]>().write(first) };
+        // SAFETY: as for reading.
+        unsafe { to.wrapping_add(len - N).cast::<[u8; N]>().write(last) };
+    }
+    if len >= 16 {
+        if len > 32 {
+            // SAFETY: bytes 16 to 32 of more than 32.
+            let middle = unsafe { from.wrapping_add(16).cast::<[u8; 16]>().read() };
+            // SAFETY: as for reading.
+            unsafe { to.wrapping_add(16).cast::<[u8; 16]>().write(middle) };
+        }
+        // SAFETY: at least 16 bytes.
+        unsafe { both_ends::<16>(from, to, len) };
+    } else if len >= 8 {
+        // SAFETY: at least 8 bytes.
+        unsafe { both_ends::<8>(from, to, len) };
+    } else if len >= 4 {
+        // SAFETY: at least 4 bytes.
+        unsafe { both_ends::<4>(from, to, len) };
+    } else {
+        // SAFETY: up to 3 bytes, as the caller promises.
+        unsafe { core::ptr::copy_nonoverlapping(from, to, len) };
     }
 }

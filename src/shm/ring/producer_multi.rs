@@ -86,7 +86,7 @@ impl Ring {
                 }
                 continue;
             }
-            if tail.pos + n > self.bits.last_pos() {
+            if tail.pos + n > self.last_pos {
                 self.memory().header().shared.exhausted.store(1, Relaxed); // RELAXED: a statistic.
                 return Err(Refused::Exhausted);
             }
@@ -115,10 +115,10 @@ impl Ring {
     ) -> Result<(), Refused> {
         let end = tail.pos + n;
         // SYNC frontier: another thread of this process may have refreshed the cache.
-        if end.saturating_sub(cache.limit.load(Acquire)) > self.bits.entries() {
+        if end.saturating_sub(cache.limit.load(Acquire)) > self.entries {
             let limit = self.reclaim_limit();
             cache.limit.store(limit, Release); // SYNC frontier, passed on to our other threads.
-            if end.saturating_sub(limit) > self.bits.entries() {
+            if end.saturating_sub(limit) > self.entries {
                 return Err(Refused::Full);
             }
         }
@@ -141,7 +141,7 @@ impl Ring {
     /// Says whether `packets` more would be too many; also when `exposed` is too old to count with.
     #[inline(always)]
     pub(super) fn over_maxsize(&self, exposed: Mark, tail: Mark, packets: u64) -> bool {
-        tail.pos.saturating_sub(exposed.pos) > self.bits.entries()
+        tail.pos.saturating_sub(exposed.pos) > self.entries
             || self.bits.waiting(exposed, tail) + packets > self.geometry().maxsize
     }
 
@@ -155,10 +155,10 @@ impl Ring {
 
     /// Commits a claimed record whose payload is written.
     #[inline]
-    pub fn commit(&self, claim: &Claim, kind: u8, len: usize, inline: bool, me: u16) {
+    pub fn commit(&self, claim: &Claim, kind: u8, len: usize, inline: bool) {
         self.describe(claim.pos, kind, len, inline);
         crate::sync::crash_point("commit.before_stamp");
-        self.stamp_ready(claim.pos, claim.n, me);
+        self.stamp_ready(claim.pos, claim.n);
         crate::sync::crash_point("commit.after_stamp");
         self.count_put(claim.n - 1, len as u64);
     }
@@ -194,14 +194,14 @@ impl Ring {
     /// Publishes a run, last entry first: no consumer gets past the first before all are there, and
     /// a run whose producer dies on the way is skipped as a whole.
     #[inline]
-    pub fn commit_run(&self, claim: &Claim, bytes: u64, me: u16) {
+    pub fn commit_run(&self, claim: &Claim, bytes: u64) {
         if crate::sync::mutant("run_first_to_last") {
             for i in 0..claim.n {
-                self.stamp_ready(claim.pos + i, 1, me);
+                self.stamp_ready(claim.pos + i, 1);
             }
         } else {
             for i in (0..claim.n).rev() {
-                self.stamp_ready(claim.pos + i, 1, me);
+                self.stamp_ready(claim.pos + i, 1);
                 crate::sync::crash_point("run.between_stamps");
             }
         }

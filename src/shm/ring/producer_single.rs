@@ -50,7 +50,7 @@ impl Ring {
             }
         }
         if !crate::sync::mutant("no_roll_over") {
-            for _ in 0..=self.bits.entries() {
+            for _ in 0..=self.entries {
                 let (_, stamp) = self.load_stamp(tail.pos);
                 if stamp.lap != self.bits.lap(tail.pos) || stamp.state == State::Free {
                     break;
@@ -59,7 +59,7 @@ impl Ring {
             }
         }
         let limit = self.reclaim_limit();
-        if tail.pos.saturating_sub(limit) > self.bits.entries() || tail.pos > self.bits.last_pos() {
+        if tail.pos.saturating_sub(limit) > self.entries || tail.pos > self.last_pos {
             return Err(Refused::Corrupt("a tail out of reach", tail.pos));
         }
         let line = &self.memory().header().producers;
@@ -91,7 +91,7 @@ impl Ring {
         packets: u64,
     ) -> Result<Claim, Refused> {
         let pos = mine.tail.pos;
-        if (pos + n).wrapping_sub(mine.limit) > self.bits.entries() {
+        if (pos + n).wrapping_sub(mine.limit) > self.entries {
             self.refresh_limit(mine, n)?;
         }
         let maxsize = self.geometry().maxsize;
@@ -102,7 +102,7 @@ impl Ring {
                 return Err(Refused::Full);
             }
         }
-        if pos + n > self.bits.last_pos() {
+        if pos + n > self.last_pos {
             self.memory().header().shared.exhausted.store(1, Relaxed); // RELAXED: a statistic.
             return Err(Refused::Exhausted);
         }
@@ -136,11 +136,11 @@ impl Ring {
     #[cold]
     fn refresh_limit(&self, mine: &mut SingleProducer, n: u64) -> Result<(), Refused> {
         let end = mine.tail.pos + n;
-        // SYNC hint (pairs with the consumer's lazy store): carries the same edge as the head.
+        // SYNC head-hint (pairs with the consumer's lazy store): carries the same edge as the head.
         mine.limit = mine.limit.max(self.memory().header().hint.head_hint.load(Acquire));
-        if end.saturating_sub(mine.limit) > self.bits.entries() {
+        if end.saturating_sub(mine.limit) > self.entries {
             mine.limit = self.reclaim_limit();
-            if end.saturating_sub(mine.limit) > self.bits.entries() {
+            if end.saturating_sub(mine.limit) > self.entries {
                 self.refusal_when_closed()?;
                 return Err(Refused::Full);
             }
@@ -160,11 +160,10 @@ impl Ring {
         kind: u8,
         len: usize,
         inline: bool,
-        me: u16,
     ) {
         self.describe(claim.pos, kind, len, inline);
         crate::sync::crash_point("commit_single.before_stamp");
-        self.stamp_ready(claim.pos, claim.n, me);
+        self.stamp_ready(claim.pos, claim.n);
         crate::sync::crash_point("commit_single.between_stamp_and_tail");
         mine.tail = mine.tail.plus(claim.n, 1);
         let line = &self.memory().header().producers;

@@ -73,27 +73,31 @@ pub struct Stamp {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Bits {
     log2: u32,
+    /// Where the lap starts in a stamp.
+    lap_shift: u32,
+    /// Entries less one.
+    mask: u64,
 }
 
 impl Bits {
     /// Describes a ring of `2^log2` entries; `log2` lies in [`crate::shm::layout::LOG2_ENTRIES`].
     #[must_use]
     pub const fn new(log2: u32) -> Self {
-        Self { log2 }
+        Self { log2, lap_shift: N_SHIFT + log2 - 2, mask: (1 << log2) - 1 }
     }
 
     /// Number of entries.
     #[inline(always)]
     #[must_use]
     pub const fn entries(self) -> u64 {
-        1 << self.log2
+        self.mask + 1
     }
 
     /// Index of a position's entry.
     #[inline(always)]
     #[must_use]
     pub const fn index(self, pos: u64) -> usize {
-        (pos & (self.entries() - 1)) as usize
+        (pos & self.mask) as usize
     }
 
     /// Lap of a position.
@@ -132,7 +136,7 @@ impl Bits {
     #[must_use]
     pub const fn pack(self, state: State, pos: u64, n: u64, owner: u16) -> u64 {
         debug_assert!(n >= 1 && n <= self.max_units() && owner as u32 <= MAX_PARTICIPANTS);
-        (self.lap(pos) << (N_SHIFT + self.log2 - 2))
+        (self.lap(pos) << self.lap_shift)
             | ((n - 1) << N_SHIFT)
             | ((owner as u64) << STATE_BITS)
             | state as u64
@@ -144,8 +148,8 @@ impl Bits {
     #[must_use]
     pub const fn unpack(self, word: u64) -> Stamp {
         Stamp {
-            lap: word >> (N_SHIFT + self.log2 - 2),
-            n: ((word >> N_SHIFT) & (self.max_units() - 1)) + 1,
+            lap: word >> self.lap_shift,
+            n: ((word >> N_SHIFT) & (self.mask >> 2)) + 1,
             owner: ((word >> STATE_BITS) & ((1 << OWNER_BITS) - 1)) as u16,
             state: State::from_bits(word),
         }
@@ -155,14 +159,14 @@ impl Bits {
     #[inline(always)]
     #[must_use]
     pub const fn pack_mark(self, mark: Mark) -> u64 {
-        (mark.pos << self.log2) | (mark.packets & (self.entries() - 1))
+        (mark.pos << self.log2) | (mark.packets & self.mask)
     }
 
     /// Unpacks a `tail`, `head` or `peek` word. Total.
     #[inline(always)]
     #[must_use]
     pub const fn unpack_mark(self, word: u64) -> Mark {
-        Mark { pos: word >> self.log2, packets: word & (self.entries() - 1) }
+        Mark { pos: word >> self.log2, packets: word & self.mask }
     }
 
     /// Packets between two marks; saturates at 2^k where a hostile or torn pair says more.
@@ -172,7 +176,7 @@ impl Bits {
         if to.pos <= from.pos {
             return 0;
         }
-        let packets = to.packets.wrapping_sub(from.packets) & (self.entries() - 1);
+        let packets = to.packets.wrapping_sub(from.packets) & self.mask;
         if packets == 0 { self.entries() } else { packets }
     }
 }

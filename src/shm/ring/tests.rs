@@ -113,13 +113,13 @@ impl Player {
                     other => other?,
                 };
                 self.ring.write(&mut claim, 0, inline, bytes);
-                self.ring.commit(&claim, 0, bytes.len(), inline, ME);
+                self.ring.commit(&claim, 0, bytes.len(), inline);
             }
             Side::Single => {
                 let mut claim = self.ring.claim_single(&mut self.producer, n, 1)?;
                 self.ring.write(&mut claim, 0, inline, bytes);
                 let len = bytes.len();
-                self.ring.commit_single(&mut self.producer, &claim, 0, len, inline, ME);
+                self.ring.commit_single(&mut self.producer, &claim, 0, len, inline);
             }
         }
         Ok(())
@@ -133,7 +133,7 @@ impl Player {
             self.ring.write(&mut claim, i as u64, inline, bytes);
             self.ring.describe_in_run(&claim, i as u64, 0, bytes.len(), inline);
         }
-        self.ring.commit_run(&claim, payloads.iter().map(|p| p.len() as u64).sum(), ME);
+        self.ring.commit_run(&claim, payloads.iter().map(|p| p.len() as u64).sum());
         Ok(())
     }
 
@@ -151,7 +151,7 @@ impl Player {
 
     fn ack(&mut self, taken: &Taken) {
         match self.ring.geometry().consumers {
-            Side::Multi => self.ring.release(taken.pos, taken.n, ME, taken.len as u64),
+            Side::Multi => self.ring.release(taken.pos, taken.n, ME, taken.len() as u64),
             Side::Single => self.ring.ack_single(&mut self.consumer, taken.pos, taken.n),
         }
     }
@@ -249,9 +249,9 @@ proptest! {
                         if let Some(i) = again.iter().position(|(pos, ..)| *pos == taken.pos) {
                             let (_, expected, times) = again.remove(i);
                             prop_assert_eq!(&bytes, &expected);
-                            prop_assert!(taken.redeliveries >= times);
+                            prop_assert!(taken.redeliveries() >= times);
                         } else {
-                            prop_assert_eq!(taken.redeliveries, 0);
+                            prop_assert_eq!(taken.redeliveries(), 0);
                             prop_assert_eq!(Some(bytes.clone()), waiting.pop_front());
                         }
                         leases.push((taken, bytes));
@@ -269,7 +269,7 @@ proptest! {
                 Step::GiveBack(i) if !leases.is_empty() => {
                     let (taken, bytes) = leases.remove(i % leases.len());
                     player.give_back(&taken);
-                    again.push((taken.pos, bytes, taken.redeliveries + 1));
+                    again.push((taken.pos, bytes, taken.redeliveries() + 1));
                 }
                 Step::Ack(_) | Step::GiveBack(_) => {}
                 Step::Abandon(len) => {
@@ -312,7 +312,7 @@ proptest! {
                     if consumers == Side::Single {
                         player.consumer = player.ring.start_consumer().unwrap();
                         for (taken, bytes) in leases.drain(..) {
-                            again.push((taken.pos, bytes, taken.redeliveries + 1));
+                            again.push((taken.pos, bytes, taken.redeliveries() + 1));
                         }
                     }
                 }
@@ -383,11 +383,11 @@ fn a_record_of_a_dead_consumer_is_delivered_again_flagged() {
     let mut player = Player::new(ring(Side::Multi, Side::Multi, 0));
     player.put(b"held").unwrap();
     let held = player.ring.take(OTHER).unwrap();
-    assert_eq!(held.redeliveries, 0);
+    assert_eq!(held.redeliveries(), 0);
     assert_eq!(player.ring.adopt(&player.peers), None, "it is alive");
     player.peers.dead[usize::from(OTHER)].store(true, core::sync::atomic::Ordering::Relaxed);
     let adopted = player.ring.adopt(&player.peers).unwrap();
-    assert_eq!((adopted.pos, adopted.redeliveries), (held.pos, 1));
+    assert_eq!((adopted.pos, adopted.redeliveries()), (held.pos, 1));
     assert_eq!(player.bytes(&adopted), b"held");
     player.ack(&adopted);
     assert_eq!(player.ring.used_units(), 0);
@@ -403,9 +403,9 @@ fn a_joiner_scrubs_what_its_predecessor_held_and_wrote() {
     player.put(b"behind").unwrap();
     crate::shm::recovery::scrub_ring(&player.ring, OTHER);
     let first = player.take().unwrap();
-    assert_eq!((player.bytes(&first).as_slice(), first.redeliveries), (&b"held"[..], 1));
+    assert_eq!((player.bytes(&first).as_slice(), first.redeliveries()), (&b"held"[..], 1));
     let second = player.take().unwrap();
-    assert_eq!((player.bytes(&second).as_slice(), second.redeliveries), (&b"behind"[..], 0));
+    assert_eq!((player.bytes(&second).as_slice(), second.redeliveries()), (&b"behind"[..], 0));
     player.ack(&second);
     player.ack(&first);
     assert_eq!((player.ring.used_units(), player.ring.waiting()), (0, 0));

@@ -37,7 +37,7 @@ impl Segment {
             let file = open_named(directory, name, OFlags::RDWR)?;
             // SYNC gate (pairs with `destroy`, `clean`): nobody removes the file while we join.
             let gate = gate(&file, &path, LockKind::Shared)?;
-            crash_point("attach_gate");
+            crash_point("attach.gate");
             if stat_of(&file, &path)?.st_nlink == 0 {
                 // Removed between opening it and the gate; a successor may have the name.
                 continue;

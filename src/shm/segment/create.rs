@@ -94,7 +94,7 @@ impl Segment {
             .map_err(|errno| refused(&path, "drawing a uuid", errno))?;
         let mut blueprint = Blueprint::new(config, directory.group(), uuid)?;
         reserve(&file, parent, &path, blueprint.plan.total_bytes)?;
-        crash_point("create_reserved");
+        crash_point("create.reserved");
         blueprint.write(&file).map_err(io_error(&path, "writing the header"))?;
         let home = Some((directory.clone(), config.name.clone()));
         let mut segment = Self::assemble(home, path, file, blueprint, Access::Shared)?;
@@ -108,7 +108,7 @@ impl Segment {
             segment.trim(index);
         }
         segment.join(&config.participant_name)?;
-        crash_point("create_joined");
+        crash_point("create.joined");
         Ok(segment)
     }
 

@@ -45,8 +45,8 @@ use crate::shm::mapped::{Table, map_ring};
 use crate::shm::names::SegmentName;
 use crate::shm::os::Access;
 use crate::shm::participant::{self, Membership};
-use crate::shm::segment_peers::SegmentPeers;
 use crate::shm::ring::Ring;
+use crate::shm::segment_peers::SegmentPeers;
 use crate::shm::storage::RingMemory;
 use crate::sync::Ordering;
 

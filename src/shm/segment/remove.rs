@@ -42,11 +42,11 @@ impl Segment {
     /// As above, for a caller that holds the gate exclusively.
     pub(super) fn remove_under_gate(&self) -> Result<(), OpenError> {
         self.mark_destroyed();
-        crash_point("destroy_marked"); // Survivors get Destroyed; who meets the name unlinks it.
+        crash_point("destroy.marked"); // Survivors get Destroyed; who meets the name unlinks it.
         if let Some((directory, name)) = &self.home {
             directory.unlink(name, &self.file)?;
         }
-        crash_point("destroy_unlinked"); // Sleepers see DESTROYED at the end of their slice.
+        crash_point("destroy.unlinked"); // Sleepers see DESTROYED at the end of their slice.
         self.ring_everybody();
         Ok(())
     }
@@ -89,7 +89,7 @@ impl Segment {
         }
         let gate = gate(&self.file, &self.path, LockKind::Exclusive);
         participant::leave(&self.table, membership);
-        crash_point("leave_left");
+        crash_point("leave.left");
         let bytes = u64::from(MAX_PARTICIPANTS);
         if gate.is_ok() && !os::any_held(&self.file, LOCK_PARTICIPANT + 1, bytes).unwrap_or(true) {
             // Nobody can be told of an error here; the file is then `clean`'s.

@@ -93,7 +93,7 @@ impl Segment {
             let queue = format!("{}:{}", self.display_name(), config.name);
             return Err(OpenError::RoleTaken { queue, role: role.name(), pid });
         };
-        crash_point("role_locked"); // The byte is free again; the word names the holder before.
+        crash_point("role.locked"); // The byte is free again; the word names the holder before.
         // RELAXED: as above.
         holder.store(self.participant_id().into(), Ordering::Relaxed);
         Ok(RoleGuard { _lock: lock, _segment: Arc::clone(self) })

@@ -1,0 +1,38 @@
+//! Tests across real processes, with real SIGKILL.
+//!
+//! | module | what |
+//! |---|---|
+//! | `place` | a directory of its own in `/dev/shm` for each test, gone afterwards |
+//! | `peer` | starting, asking, stopping and killing scripted processes |
+//! | `script` | what such a process understands: one command a line, one answer a line |
+//! | `work` | loops that such a process runs: produce, consume, echo |
+//! | `accounting` | numbered, checksummed packets; logs that survive SIGKILL; the check at the end |
+//! | `random` | a seeded generator |
+//!
+//! The tests are in `tests/promises/`. Nothing here sleeps to synchronise: everything waits for a
+//! condition, under a watchdog.
+
+pub mod accounting;
+pub mod peer;
+pub mod place;
+pub mod random;
+pub mod script;
+pub mod work;
+
+use std::time::{Duration, Instant};
+
+/// How long anything may take that is not allowed to hang. Generous: the machine may be busy.
+pub const WATCHDOG: Duration = Duration::from_secs(60);
+
+/// Waits until `condition` holds.
+///
+/// # Panics
+/// When the watchdog's time is over.
+#[track_caller]
+pub fn wait_until(what: &str, mut condition: impl FnMut() -> bool) {
+    let start = Instant::now();
+    while !condition() {
+        assert!(start.elapsed() < WATCHDOG, "waited too long until {what}");
+        std::thread::sleep(Duration::from_micros(100));
+    }
+}

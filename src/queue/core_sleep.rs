@@ -1,0 +1,101 @@
+//! Sleeping on a ring, in slices, and what a process owes the others when it leaves a wait.
+
+use std::time::Instant;
+
+use crate::queue::Wait;
+use crate::queue::core::Core;
+use crate::shm::peers::Woken;
+use crate::shm::wait::{self, For, LocalWaiters, SLICE};
+use crate::sync::Ordering::Acquire;
+
+/// Why a sleep ended without what was waited for.
+pub(crate) enum Slept {
+    /// The deadline passed.
+    TimedOut,
+    /// A signal was handled, and the caller asked to know.
+    Interrupted,
+}
+
+impl Core {
+    fn local_waiters(&self, what: For) -> &LocalWaiters {
+        match what {
+            For::Records => &self.getters,
+            For::Room => &self.putters,
+        }
+    }
+
+    /// Sleeps, in slices, until `look` returns something; `look` is told when a slice is over.
+    pub(crate) fn sleep_until<T>(
+        &self,
+        what: For,
+        wait: Wait,
+        mut look: impl FnMut(bool) -> Option<T>,
+    ) -> Result<T, Slept> {
+        let peers = self.peers();
+        let header = self.header();
+        let local = self.local_waiters(what);
+        // Out of range only for an id no ringway gives; then we sleep by the slice.
+        let doorbell = || peers.doorbell(self.me).map_or(0, |bell| bell.load(Acquire));
+        // SYNC doorbell: read before the bit is set, so that a wake after it changes it.
+        let mut seen = doorbell();
+        local.enter(header, what, self.me);
+        let mut slice_over = false;
+        let ended = loop {
+            // SYNC waiters: between the bit and the look.
+            wait::barrier(header, peers);
+            if let Some(done) = look(slice_over) {
+                break Ok(done);
+            }
+            let left = match wait {
+                Wait::Until(deadline) => deadline.saturating_duration_since(Instant::now()),
+                _ => SLICE,
+            };
+            if left.is_zero() {
+                break Err(Slept::TimedOut);
+            }
+            let woken = peers.sleep(seen, left.min(SLICE));
+            if woken == Woken::Interrupted && matches!(wait, Wait::Interruptible) {
+                break Err(Slept::Interrupted);
+            }
+            slice_over = woken != Woken::Rung;
+            seen = doorbell();
+            local.again(header, what, self.me);
+        };
+        local.leave(header, what, self.me);
+        self.pass_on(what);
+        ended
+    }
+
+    /// Whoever leaves a wait may have eaten a wake that another needs.
+    fn pass_on(&self, what: For) {
+        let (summary, useful) = match what {
+            For::Records => (&self.header().shared.get_waiters, self.ring.waiting() != 0),
+            For::Room => (&self.header().shared.put_waiters, !self.ring.is_full()),
+        };
+        // SYNC waiters.
+        if useful && summary.load(Acquire) != 0 {
+            wait::wake_one(self.header(), what, self.peers());
+        }
+    }
+
+    /// Spins, as long as that has been worth it lately, until `look` says yes.
+    #[inline]
+    pub(crate) fn spin_until(&self, mut look: impl FnMut() -> bool) -> bool {
+        self.spin.until(|| look().then_some(())).is_some()
+    }
+
+    /// Registers this process in a ring's set, for a selector.
+    pub(crate) fn enter_select(&self) {
+        self.getters.enter(self.header(), For::Records, self.me);
+    }
+
+    pub(crate) fn select_again(&self) {
+        self.getters.again(self.header(), For::Records, self.me);
+        wait::barrier(self.header(), self.peers());
+    }
+
+    pub(crate) fn leave_select(&self) {
+        self.getters.leave(self.header(), For::Records, self.me);
+        self.pass_on(For::Records);
+    }
+}

@@ -1,0 +1,112 @@
+//! Who keeps a ring from going on.
+//!
+//! Consumers cannot pass a record that is claimed and not committed, and room behind a record that
+//! is being read cannot be used again. While the owner lives, nobody may take either from it: it may
+//! be about to write or to read. When it is dead, the next who needs the place recovers it.
+
+use std::time::Duration;
+
+use super::World;
+use super::ring::put_at;
+use crate::shm::ring::Ring;
+use crate::shm::ring::stamp::State;
+use crate::shm::segment::Role;
+use crate::shm::storage::Side;
+use crate::sync::Ordering::{Acquire, Relaxed};
+
+/// Somebody who keeps a ring from going on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Blocker {
+    /// Its id; 0 where nobody says.
+    pub id: u16,
+    /// Its process, in its own pid namespace; `None` where nobody says.
+    pub pid: Option<u32>,
+    /// Whether it lives; a dead one's record is recovered by whoever needs the place next. `None`
+    /// where nobody can say.
+    pub alive: Option<bool>,
+    /// Position of the record.
+    pub position: u64,
+    /// What it is doing.
+    pub kind: BlockKind,
+    /// Time since the packet was put, where the ring keeps that.
+    pub age: Option<Duration>,
+}
+
+/// What somebody does who keeps a ring from going on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum BlockKind {
+    /// Writes the record at the head: nobody gets what lies behind it.
+    Writing,
+    /// Reads the oldest record: no room from there on can be used again.
+    Reading,
+}
+
+impl BlockKind {
+    /// `writing` or `reading`.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Writing => "writing",
+            Self::Reading => "reading",
+        }
+    }
+}
+
+/// Names whoever writes the record at the head, and whoever reads the oldest. Reads only.
+pub(crate) fn blocked_by(ring: &Ring, world: &World<'_>) -> Vec<Blocker> {
+    let geometry = ring.geometry();
+    let writing = match geometry.producers {
+        Side::Multi => ring.pending_claim(),
+        Side::Single => writing_alone(ring, world),
+    };
+    let reading = match geometry.consumers {
+        // Owner 0: it was given back, and waits for anyone.
+        Side::Multi => ring.pending_lease().filter(|&(_, owner)| owner != 0),
+        Side::Single => reading_alone(ring, world),
+    };
+    let describe = |found: Option<(u64, u16)>, kind, age: fn(&Ring, u64) -> Option<u64>| {
+        found.map(|(position, id)| {
+            let person = world.person(id);
+            let age = world.age(age(ring, position));
+            Blocker { id, pid: person.pid, alive: person.alive, position, kind, age }
+        })
+    };
+    // What is being written has no time yet.
+    let writing = describe(writing, BlockKind::Writing, |_, _| None);
+    writing.into_iter().chain(describe(reading, BlockKind::Reading, put_at)).collect()
+}
+
+/// The put of a single producer that is in progress right where the consumers stand.
+pub(super) fn writing_alone(ring: &Ring, world: &World<'_>) -> Option<(u64, u16)> {
+    let (header, bits) = (ring.memory().header(), ring.geometry().bits());
+    let exposed = match ring.geometry().consumers {
+        Side::Multi => &header.consumers.head,
+        Side::Single => &header.consumers.peek,
+    };
+    // SYNC head, peek, tail, intent: in the order in which they follow each other.
+    let exposed = bits.unpack_mark(exposed.load(Acquire)).pos;
+    let tail = bits.unpack_mark(header.producers.tail.load(Acquire)).pos;
+    let intent = header.producers.intent.load(Acquire);
+    // A stamp of this lap at the tail: committed, and the tail is about to follow.
+    let stamp = bits.unpack(ring.memory().entry(tail).stamp.load(Acquire)); // SYNC committed.
+    let writing = intent > tail && exposed >= tail && stamp.lap < bits.lap(tail);
+    // RELAXED: advice.
+    writing.then(|| (tail, world.role_id(header.shared.producer_id.load(Relaxed))))
+}
+
+/// The oldest record that a single consumer was given and has not acknowledged.
+fn reading_alone(ring: &Ring, world: &World<'_>) -> Option<(u64, u16)> {
+    let (header, bits) = (ring.memory().header(), ring.geometry().bits());
+    // SYNC head, peek.
+    let head = bits.unpack_mark(header.consumers.head.load(Acquire)).pos;
+    let peek = bits.unpack_mark(header.consumers.peek.load(Acquire)).pos;
+    let stamp = bits.unpack(ring.memory().entry(head).stamp.load(Acquire)); // SYNC committed.
+    let held = head < peek && stamp.lap == bits.lap(head) && stamp.state == State::Ready;
+    // Without a consumer it waits for the next one, and nobody holds it.
+    if !held || world.role_held(Role::Consumer) == Some(false) {
+        return None;
+    }
+    // RELAXED: advice.
+    Some((head, world.role_id(header.shared.consumer_id.load(Relaxed))))
+}
