@@ -65,9 +65,11 @@
 )))]
 compile_error!("ringway runs on Linux on x86-64 and aarch64 only");
 
-#[cfg(ringway_crash)]
+#[cfg(any(loom, ringway_crash))]
 pub mod crash;
 pub mod error;
+#[cfg(any(loom, ringway_crash))]
+pub mod mutants;
 #[cfg(not(loom))]
 pub mod queue;
 #[cfg(not(loom))]

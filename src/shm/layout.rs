@@ -8,7 +8,7 @@
 //! mapped. The mutable part consists of atomics only: a peer that dies, or lies, leaves values, not
 //! undefined behaviour.
 
-use core::mem::{align_of, offset_of, size_of};
+use core::mem::{offset_of, size_of};
 
 use bytemuck::{Pod, Zeroable};
 

@@ -159,6 +159,7 @@ pub struct RingMemory {
     header: *const RingHeader,
     claims: *const AtomicU64,
     entries: *const Entry,
+    #[cfg_attr(loom, expect(dead_code, reason = "loom models use inline payloads"))]
     data: *mut u8,
     geometry: Geometry,
     mask: usize,
