@@ -69,7 +69,7 @@ impl Rings {
         let edges = self.edges.iter().map(|(edge, rings)| {
             let rings = rings.iter().map(|(ring, queue)| {
                 let entries = queue.ring().map_or(0, |ring| ring.raw().geometry().entries());
-                (ring.clone(), queue.stats(), entries)
+                RingNumbers { ring: ring.clone(), stats: queue.stats(), entries }
             });
             (edge.clone(), rings.collect())
         });
@@ -79,7 +79,14 @@ impl Rings {
 
 /// The counters of all rings at the end: of each edge its rings, with their number of entries.
 pub(crate) struct Numbers {
-    edges: Vec<(String, Vec<(String, QueueStats, u64)>)>,
+    edges: Vec<(String, Vec<RingNumbers>)>,
+}
+
+/// The counters of one ring.
+struct RingNumbers {
+    ring: String,
+    stats: QueueStats,
+    entries: u64,
 }
 
 impl Numbers {
@@ -97,7 +104,8 @@ impl Numbers {
             "edge", "packets", "packets/s", "put waits", "get waits"
         );
         for (edge, rings) in &self.edges {
-            let sum = |what: fn(&QueueStats) -> u64| rings.iter().map(|r| what(&r.1)).sum::<u64>();
+            let sum =
+                |what: fn(&QueueStats) -> u64| rings.iter().map(|r| what(&r.stats)).sum::<u64>();
             let packets = sum(|stats| stats.puts);
             text += &format!(
                 "{edge:<22} {packets:>12} {:>12.0} {:>10} {:>10}\n",
@@ -107,7 +115,7 @@ impl Numbers {
             );
         }
         text += &format!("{:<22} {:>12} {:>12}\n", "ring", "peak", "of entries");
-        for (ring, stats, entries) in self.edges.iter().flat_map(|(_, rings)| rings) {
+        for RingNumbers { ring, stats, entries } in self.edges.iter().flat_map(|(_, rings)| rings) {
             text += &format!("{ring:<22} {:>12} {entries:>12}\n", stats.high_water);
         }
         text
@@ -143,7 +151,7 @@ impl Progress {
                 let numbers = rings.numbers();
                 let sum = |edge: usize, what: fn(&QueueStats) -> u64| {
                     let rings = numbers.edges.get(edge).map_or(&[][..], |(_, rings)| rings);
-                    rings.iter().map(|ring| what(&ring.1)).sum::<u64>()
+                    rings.iter().map(|ring| what(&ring.stats)).sum::<u64>()
                 };
                 let read = sum(0, |stats| stats.bytes_put);
                 bar.set_position(if total == 0 { read } else { read.min(total) });

@@ -62,6 +62,8 @@ pub(crate) struct Core {
     pub(crate) consumer: Mutex<Slot<SingleConsumer>>,
     /// Rung when a slot that was lent to a reservation is back.
     pub(crate) slot_back: Condvar,
+    /// Threads that wait for `slot_back`; changed and read under the producer's slot lock only.
+    pub(crate) slot_waiters: AtomicUsize,
     /// Leases of a single-consumer ring that have not ended.
     pub(crate) leases: AtomicUsize,
     pub(crate) spin: Spin,
@@ -93,6 +95,7 @@ impl Core {
             producer: Mutex::new(Slot::Vacant),
             consumer: Mutex::new(Slot::Vacant),
             slot_back: Condvar::new(),
+            slot_waiters: AtomicUsize::new(0),
             leases: AtomicUsize::new(0),
             spin: Spin::default(),
             ring,

@@ -9,6 +9,7 @@ use crate::queue::roles::{RoleGuard, Slot};
 use crate::queue::{RecordKind, Wait};
 use crate::shm::ring::{Claim, ProducerCache, SingleProducer};
 use crate::shm::storage::Side;
+use crate::sync::Ordering;
 
 impl Core {
     /// Claims room for a record to be written in place.
@@ -124,7 +125,7 @@ impl Core {
             return Err(error);
         }
         // A slot that `producer_slot` returned is `Shared`.
-        lent.ok_or(PutError::RoleTaken { pid: std::process::id() })
+        lent.ok_or_else(|| PutError::RoleTaken { pid: std::process::id() })
     }
 }
 
@@ -177,8 +178,16 @@ impl RingReservation {
 
 impl Core {
     fn return_producer(&self, state: SingleProducer, guard: RoleGuard) {
-        *self.lock_producer() = Slot::Shared(state, guard);
-        self.slot_back.notify_one();
+        let mut slot = self.lock_producer();
+        *slot = Slot::Shared(state, guard);
+        // RELAXED: under the slot's lock.
+        let waiters = self.slot_waiters.load(Ordering::Relaxed);
+        drop(slot);
+        // Ringing is a system call, even where nobody waits. All, because a slot that is not lent
+        // serves them one after another, and who merely puts rings no more.
+        if waiters > 0 {
+            self.slot_back.notify_all();
+        }
     }
 }
 

@@ -1,7 +1,7 @@
 //! Putting: one record, a run, or in place.
 
-use std::sync::MutexGuard;
-use std::time::Instant;
+use std::sync::{MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
 
 use crate::error::{OpenError, PutError};
 use crate::queue::Wait;
@@ -10,6 +10,7 @@ use crate::queue::roles::{Role, RoleGuard, Slot};
 use crate::shm::os::monotonic_ns;
 use crate::shm::ring::{Claim, ProducerCache, Refused, SingleProducer};
 use crate::shm::storage::Side;
+use crate::sync::Ordering;
 
 /// Most records of one claim of `put_many`: as many as amortize the claim.
 const RUN_MAX: usize = 64;
@@ -177,18 +178,33 @@ impl Core {
                             if left.is_zero() {
                                 return Err(PutError::Timeout);
                             }
-                            let waited = self.slot_back.wait_timeout(slot, left);
-                            waited.unwrap_or_else(std::sync::PoisonError::into_inner).0
+                            self.wait_for_slot(slot, Some(left))
                         }
-                        Wait::Forever | Wait::Interruptible => self
-                            .slot_back
-                            .wait(slot)
-                            .unwrap_or_else(std::sync::PoisonError::into_inner),
+                        Wait::Forever | Wait::Interruptible => self.wait_for_slot(slot, None),
                     };
                 }
                 _ => return Err(PutError::RoleTaken { pid: std::process::id() }),
             }
         }
+    }
+
+    /// Waits until the slot is back, or for no reason.
+    fn wait_for_slot<'a>(
+        &self,
+        slot: MutexGuard<'a, Slot<SingleProducer>>,
+        left: Option<Duration>,
+    ) -> MutexGuard<'a, Slot<SingleProducer>> {
+        // RELAXED, both: under the slot's lock.
+        self.slot_waiters.fetch_add(1, Ordering::Relaxed);
+        let slot = match left {
+            None => self.slot_back.wait(slot).unwrap_or_else(PoisonError::into_inner),
+            Some(left) => {
+                let waited = self.slot_back.wait_timeout(slot, left);
+                waited.unwrap_or_else(PoisonError::into_inner).0
+            }
+        };
+        self.slot_waiters.fetch_sub(1, Ordering::Relaxed);
+        slot
     }
 
     /// Takes the producer's role and starts where the last one stopped.

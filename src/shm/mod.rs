@@ -1,5 +1,8 @@
 //! The memory: everything another process can see, and the algorithms that keep it alive.
 
+// What processes share goes through `crate::sync`, where loom sees it.
+#![deny(clippy::disallowed_types, clippy::disallowed_methods)]
+
 #[cfg(not(loom))]
 pub mod directory;
 #[cfg(not(loom))]

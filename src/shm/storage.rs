@@ -336,7 +336,7 @@ impl RingMemory {
     #[cfg(not(loom))]
     #[inline(always)]
     #[must_use]
-    pub(crate) fn payload_ptr(&self, pos: u64, inline: bool) -> *mut u8 {
+    pub fn payload_ptr(&self, pos: u64, inline: bool) -> *mut u8 {
         if inline {
             self.entry(pos).inline.get().cast()
         } else {

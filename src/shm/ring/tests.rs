@@ -1,6 +1,8 @@
 //! The ring against a `VecDeque`, one thread at a time: every mode, records of one and many units,
 //! runs, several leases, give-backs, successors, close, and rings about to be exhausted.
 
+#![allow(clippy::disallowed_types, reason = "the words of a mock that no process shares")]
+
 use std::collections::VecDeque;
 use std::sync::atomic::{AtomicBool, AtomicU32 as StdU32};
 use std::time::Duration;
