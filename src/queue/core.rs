@@ -176,22 +176,26 @@ impl Core {
         if refused != Refused::Full {
             return Err(put_error(refused));
         }
-        // The last look before `Full`: help, skip the dead, and try again as long as that changes
-        // something.
-        while recovery::make_room(&self.ring, self.peers()) {
-            if let Some(done) = tries(&mut refused) {
-                return done;
-            }
-        }
         let line = &self.header().producers;
         if wait == Wait::No {
-            // It may have changed since the first try.
-            return tries(&mut refused).unwrap_or_else(|| {
-                line.refused.fetch_add(1, Relaxed); // RELAXED: a statistic.
-                Err(PutError::Full)
-            });
+            // The last look before `Full`: help, skip the dead, and try again as long as that
+            // changes something; and once more, since it may have changed since the first try.
+            loop {
+                let changed = recovery::pass_dead_writers(&self.ring, self.peers());
+                if let Some(done) = tries(&mut refused) {
+                    return done;
+                }
+                if !changed {
+                    line.refused.fetch_add(1, Relaxed); // RELAXED: a statistic.
+                    return Err(PutError::Full);
+                }
+            }
         }
-        if let Some(done) = self.spin.until(|| {
+        let capacity = match self.ring.geometry().maxsize {
+            0 => self.ring.geometry().entries() / units,
+            maxsize => maxsize,
+        };
+        if let Some(done) = self.spin.for_room(capacity, || {
             self.ring.help_room();
             tries(&mut refused)
         }) {
@@ -250,8 +254,11 @@ impl Core {
                     None => continue,
                 }
             }
-            if !self.ring.stamped_at_head() && wait != Wait::No {
-                self.spin.until(|| self.ring.stamped_at_head().then_some(()));
+            if wait != Wait::No && !self.ring.stamped_at_head(0) {
+                let found = self.spin.for_record(|| self.ring.stamped_at_head(0).then_some(()));
+                if found.is_some() {
+                    self.spin.found_stream(self.ring.stamped_at_head(1));
+                }
             }
             return match self.ring.take(self.me) {
                 Ok(taken) => {

@@ -82,9 +82,11 @@ impl Core {
             Ok(taken) => Ok(taken),
             Err(missing) => {
                 if wait != Wait::No && missing == Missing::Empty {
-                    self.spin_until(|| match lock(self) {
-                        Ok(mut slot) => self.ring.stamped_at_cursor(slot_state(&mut slot)),
-                        Err(_) => true,
+                    self.spin.for_record(|| match lock(self) {
+                        Ok(mut slot) => {
+                            self.ring.stamped_at_cursor(slot_state(&mut slot), 0).then_some(())
+                        }
+                        Err(_) => Some(()),
                     });
                 }
                 // A role that was lost shows as `Destroyed`: nothing is to be published then.
@@ -141,7 +143,11 @@ impl Core {
             Err(missing) => missing,
         };
         if missing == Missing::Empty && wait != Wait::No {
-            self.spin_until(|| self.ring.stamped_at_cursor(mine));
+            let found =
+                self.spin.for_record(|| self.ring.stamped_at_cursor(mine, 0).then_some(()));
+            if found.is_some() {
+                self.spin.found_stream(self.ring.stamped_at_cursor(mine, 1));
+            }
             match self.next_single(mine) {
                 Ok(taken) => return Ok(taken),
                 Err(why) => missing = why,

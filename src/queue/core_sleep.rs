@@ -78,12 +78,6 @@ impl Core {
         }
     }
 
-    /// Spins, as long as that has been worth it lately, until `look` says yes.
-    #[inline]
-    pub(crate) fn spin_until(&self, mut look: impl FnMut() -> bool) -> bool {
-        self.spin.until(|| look().then_some(())).is_some()
-    }
-
     /// Registers this process in a ring's set, for a selector.
     pub(crate) fn enter_select(&self) {
         self.getters.enter(self.header(), For::Records, self.me);

@@ -87,7 +87,7 @@ impl Selector {
             Look::Nothing(_) => {}
         }
         let spin = std::mem::take(&mut self.spin);
-        let found = spin.until(|| match self.look() {
+        let found = spin.for_record(|| match self.look() {
             Look::Nothing(left) if left > 0 => None,
             other => Some(other),
         });

@@ -5,6 +5,12 @@
 //! the longest spin takes about as long as a wake-up across cores, success makes the next one as
 //! long, and failure halves it down to a few looks; every so many waits it is tried at full length
 //! again. A waiter that never succeeds so spends little more than a microsecond per sleep.
+//!
+//! How often to look is the other half. Looking at a word takes its line from whoever is about to
+//! write it. A consumer that has caught up with a *stream* and looks at once makes the producer wait
+//! for the line at every packet; one that waits for an *answer* must look at once. Which of the two
+//! it was shows afterwards: if more than one packet had come, it was a stream, and the next first
+//! look comes later.
 
 use std::sync::atomic::{AtomicU32, Ordering};
 
@@ -15,27 +21,31 @@ pub(crate) struct Spin {
     looks: AtomicU32,
     /// Spins that failed since the last success.
     failures: AtomicU32,
+    /// Spin hints before the first look for a record.
+    first_pause: AtomicU32,
 }
 
 /// Looks of the longest spin: some fifty microseconds.
-const MAX_LOOKS: u32 = 384;
+const MAX_LOOKS: u32 = 400;
 /// Looks of the shortest.
 const MIN_LOOKS: u32 = 4;
-/// Spin hints before the first look: one that has caught up with a stream, and looks at once, takes
-/// the line from a producer that is in the middle of writing it.
-const FIRST_PAUSE: u32 = 2;
-/// Looks without any pause after that: whoever has still found nothing waits for an answer, not for
-/// a stream.
-const EAGER_LOOKS: u32 = 128;
-/// Longest pause between later looks, in spin hints.
+/// Looks with the shortest pause between them.
+const EAGER_LOOKS: u32 = 200;
+/// Longest pause between later looks for a record, in spin hints.
 const MAX_PAUSE: u32 = 8;
+/// Longest first pause, in spin hints: about a microsecond.
+const MAX_FIRST_PAUSE: u32 = 32;
 /// A spin at full length is tried after every so many failures.
 const RETRY_EVERY: u32 = 32;
 
 impl Default for Spin {
     fn default() -> Self {
         let looks = if online_cpus() > 1 { MAX_LOOKS } else { 0 };
-        Self { looks: AtomicU32::new(looks), failures: AtomicU32::new(0) }
+        Self {
+            looks: AtomicU32::new(looks),
+            failures: AtomicU32::new(0),
+            first_pause: AtomicU32::new(1),
+        }
     }
 }
 
@@ -46,27 +56,73 @@ fn online_cpus() -> i64 {
     sysconf(SysconfVar::_NPROCESSORS_ONLN).ok().flatten().unwrap_or(1)
 }
 
+#[inline]
+fn pause(hints: u32) {
+    for _ in 0..hints {
+        crate::sync::spin_hint();
+    }
+}
+
+// RELAXED, all of this file: advice; no decision but the pace depends on it.
 impl Spin {
-    /// Looks again and again, with growing pauses, and gives up after a while.
+    /// Looks for a record again and again, and gives up after a while.
     #[inline]
-    pub(crate) fn until<T>(&self, mut look: impl FnMut() -> Option<T>) -> Option<T> {
-        // RELAXED, all of them: advice.
+    pub(crate) fn for_record<T>(&self, mut look: impl FnMut() -> Option<T>) -> Option<T> {
         let looks = self.looks.load(Ordering::Relaxed);
-        let mut pauses = FIRST_PAUSE;
+        if looks != 0 {
+            pause(self.first_pause.load(Ordering::Relaxed));
+        }
+        let mut step = 1;
         for done in 0..looks {
-            for _ in 0..pauses {
-                crate::sync::spin_hint();
-            }
             if let Some(found) = look() {
-                if looks != MAX_LOOKS {
-                    self.looks.store(MAX_LOOKS, Ordering::Relaxed);
-                }
+                self.succeeded(looks);
                 return Some(found);
             }
-            pauses = if done < EAGER_LOOKS { 0 } else { (pauses + 1).min(MAX_PAUSE) };
+            if done >= EAGER_LOOKS && step < MAX_PAUSE {
+                step += 1;
+            }
+            pause(step);
         }
         self.failed(looks);
         None
+    }
+
+    /// Says whether more than one record had come when the spin ended: the pace of the next.
+    #[inline]
+    pub(crate) fn found_stream(&self, stream: bool) {
+        let now = self.first_pause.load(Ordering::Relaxed);
+        let next = if stream { (now * 2).min(MAX_FIRST_PAUSE) } else { 1 };
+        if next != now {
+            self.first_pause.store(next, Ordering::Relaxed);
+        }
+    }
+
+    /// Looks for room again and again, and gives up after a while. The more packets there is room
+    /// for in all, the longer it takes until looking again is worth the other side's time.
+    #[inline]
+    pub(crate) fn for_room<T>(
+        &self,
+        capacity: u64,
+        mut look: impl FnMut() -> Option<T>,
+    ) -> Option<T> {
+        let looks = self.looks.load(Ordering::Relaxed);
+        let step = (capacity / 32).clamp(1, 64) as u32;
+        for _ in 0..looks.div_ceil(step.div_ceil(MAX_PAUSE)) {
+            pause(step);
+            if let Some(found) = look() {
+                self.succeeded(looks);
+                return Some(found);
+            }
+        }
+        self.failed(looks);
+        None
+    }
+
+    #[inline]
+    fn succeeded(&self, looks: u32) {
+        if looks != MAX_LOOKS {
+            self.looks.store(MAX_LOOKS, Ordering::Relaxed);
+        }
     }
 
     #[cold]

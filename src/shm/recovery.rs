@@ -22,15 +22,24 @@ pub fn skip_dead_writer(ring: &Ring, peers: &dyn Peers) -> bool {
     skipped
 }
 
-/// Does what can be done for room: helps, skips what dead writers left at the head, and gives back
-/// what dead readers hold. Says whether anything changed.
+/// Makes the room that needs no consumer: helps, and passes over what dead writers left at the head.
+/// Says whether anything changed.
 #[cold]
-pub fn make_room(ring: &Ring, peers: &dyn Peers) -> bool {
+pub fn pass_dead_writers(ring: &Ring, peers: &dyn Peers) -> bool {
     let mut changed = ring.help_room();
     while skip_dead_writer(ring, peers) {
         changed = true;
         ring.help_room();
     }
+    changed
+}
+
+/// Does all that can be done for room: as [`pass_dead_writers`], and gives back what dead readers
+/// hold, which a consumer must then take. Says whether anything changed. Costs a system call for each
+/// lease held by others.
+#[cold]
+pub fn make_room(ring: &Ring, peers: &dyn Peers) -> bool {
+    let mut changed = pass_dead_writers(ring, peers);
     if ring.geometry().consumers == crate::shm::storage::Side::Multi {
         let returned = ring.return_what_the_dead_hold(peers);
         if returned {

@@ -70,12 +70,12 @@ impl Ring {
         })
     }
 
-    /// Says whether there is something to look at for [`Ring::take_single`]: what a consumer that
-    /// spins asks.
+    /// Says whether there is something to look at for [`Ring::take_single`], or so many entries ahead:
+    /// what a consumer that spins asks.
     #[inline(always)]
     #[must_use]
-    pub fn stamped_at_cursor(&self, mine: &SingleConsumer) -> bool {
-        let pos = mine.cursor.pos;
+    pub fn stamped_at_cursor(&self, mine: &SingleConsumer, ahead: u64) -> bool {
+        let pos = mine.cursor.pos + ahead;
         self.load_stamp(pos).1.lap >= self.bits.lap(pos) || !mine.returned.is_empty()
     }
 

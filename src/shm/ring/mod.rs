@@ -261,13 +261,14 @@ impl Ring {
         }
     }
 
-    /// Says whether something was stamped at the head since: what a consumer that spins looks at, so
-    /// that it touches the one line the producer is about to write, and no other.
+    /// Says whether something was stamped at the head since, or so many entries ahead of it: what a
+    /// consumer that spins looks at, so that it touches the one line the producer is about to write,
+    /// and no other.
     #[inline(always)]
     #[must_use]
-    pub fn stamped_at_head(&self) -> bool {
-        let head = self.load_head().1.pos;
-        self.load_stamp(head).1.lap >= self.bits.lap(head)
+    pub fn stamped_at_head(&self, ahead: u64) -> bool {
+        let pos = self.load_head().1.pos + ahead;
+        self.load_stamp(pos).1.lap >= self.bits.lap(pos)
     }
 
     /// Closed or destroyed, as far as this CPU has heard.
