@@ -15,6 +15,7 @@ mod imp {
     pub(crate) fn fence(order: Ordering) {
         loom::sync::atomic::fence(order);
     }
+    #[expect(dead_code, reason = "what spins is not modelled: models sleep at once")]
     pub(crate) fn spin_hint() {
         loom::hint::spin_loop();
         loom::thread::yield_now();
@@ -47,48 +48,37 @@ pub(crate) use imp::*;
 pub(crate) fn light_barrier() {
     #[cfg(loom)]
     if !mutant("light_barrier_missing") {
+        // SYNC asymmetric: loom has no process-wide barrier, so both sides run a fence.
         fence(Ordering::SeqCst);
     }
     #[cfg(not(loom))]
     core::sync::atomic::compiler_fence(Ordering::SeqCst);
 }
 
-/// Says whether the deliberate defect `name` is switched on. Always false outside loom, so every
-/// branch on it disappears.
-#[cfg(not(loom))]
+/// Says whether the deliberate defect `name` is switched on. Always false in ordinary builds, so
+/// every branch on it disappears.
+#[cfg(not(any(loom, ringway_crash)))]
 #[inline(always)]
 pub(crate) const fn mutant(_name: &str) -> bool {
     false
 }
 
-#[cfg(loom)]
-pub use mutants::*;
-
-/// The registry of deliberate defects that the loom models must detect.
-#[cfg(loom)]
-mod mutants {
-    use std::sync::Mutex;
-
-    static ACTIVE: Mutex<Option<&'static str>> = Mutex::new(None);
-
-    /// Switches on one deliberate defect in this process, or none.
-    pub fn set_mutant(name: Option<&'static str>) {
-        *ACTIVE.lock().unwrap_or_else(std::sync::PoisonError::into_inner) = name;
-    }
-
-    /// Says whether the deliberate defect `name` is switched on.
-    pub(crate) fn mutant(name: &str) -> bool {
-        *ACTIVE.lock().unwrap_or_else(std::sync::PoisonError::into_inner) == Some(name)
-    }
+/// The ordering of a sync point, or Relaxed where the deliberate defect `name` is switched on.
+#[inline(always)]
+pub(crate) fn weaken(name: &str, order: Ordering) -> Ordering {
+    if mutant(name) { Ordering::Relaxed } else { order }
 }
+
+#[cfg(any(loom, ringway_crash))]
+pub(crate) use crate::mutants::mutant;
 
 /// Marks a place where a process may be killed: nothing in ordinary builds.
 ///
-/// Built with `--cfg ringway_crash` it calls the hook of `crate::crash`, which a test process uses
-/// to die, or to stop, right here.
-#[cfg(not(ringway_crash))]
+/// Built with `--cfg ringway_crash`, or under loom, it calls the hook of `crate::crash`, which a
+/// test uses to die, or to stop, right here.
+#[cfg(not(any(loom, ringway_crash)))]
 #[inline(always)]
 pub(crate) const fn crash_point(_name: &'static str) {}
 
-#[cfg(ringway_crash)]
+#[cfg(any(loom, ringway_crash))]
 pub(crate) use crate::crash::crash_point;

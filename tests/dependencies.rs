@@ -8,7 +8,6 @@ use std::path::Path;
 const DEPENDENCIES: &[(&str, &str)] = &[
     ("bytemuck", "reads the bytes of a header as its struct, without unsafe code"),
     ("crossbeam-utils", "keeps words that different threads write on different cache lines"),
-    ("memmap2", "maps files"),
     ("nix", "the system calls of mapping, locking and forking"),
     ("postcard", "the compact serde form of payloads and descriptors"),
     ("rustix", "futexes, membarrier, and file calls relative to a directory"),
@@ -19,7 +18,7 @@ const DEPENDENCIES: &[(&str, &str)] = &[
 ];
 
 /// Listed above and used nowhere yet: to be used, or to go.
-const UNUSED: &[&str] = &["memmap2"];
+const UNUSED: &[&str] = &[];
 
 fn root() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR"))

@@ -364,6 +364,15 @@ fn numbered(number: u64, len: usize) -> Vec<u8> {
     number.to_le_bytes().into_iter().cycle().take(len).collect()
 }
 
+/// Ends the threads that look at it, also when the test fails.
+struct StopOnDrop<'a>(&'a AtomicBool);
+
+impl Drop for StopOnDrop<'_> {
+    fn drop(&mut self) {
+        self.0.store(true, SeqCst);
+    }
+}
+
 #[test]
 fn a_ring_at_full_speed_never_shows_half_a_record() {
     for (producers, consumers, mode) in MODES {
@@ -390,6 +399,7 @@ fn a_ring_at_full_speed_never_shows_half_a_record() {
                     let _ = queue.get_timeout(Duration::from_millis(10));
                 }
             });
+            let _stop = StopOnDrop(&stop);
             let ring = queue.ring().unwrap().raw();
             let (mut whole, mut looks) = (0, 0);
             wait_until("enough records were seen", || {
@@ -408,7 +418,6 @@ fn a_ring_at_full_speed_never_shows_half_a_record() {
                 assert_eq!(snapshot.faults, [], "{mode}");
                 whole > 5_000 && looks > 2_000
             });
-            stop.store(true, SeqCst);
         });
         let quiet = RingSnapshot::of_local(queue.ring().unwrap().raw());
         assert_same_numbers(&quiet, &queue);

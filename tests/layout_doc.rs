@@ -121,9 +121,11 @@ fn no_struct_or_field_of_the_layout_is_left_out() {
 #[test]
 fn the_document_gives_the_lock_bytes_as_compiled() {
     assert_eq!(LOCK_GATE, 1 << 60);
+    assert_eq!(LOCK_GATE_TURN, (1 << 60) + 1);
     assert_eq!(LOCK_PARTICIPANT, (1 << 60) + 0x1_0000);
     assert_eq!(LOCK_ROLE, (1 << 60) + 0x10_0000);
-    for row in ["| 2^60 |", "| 2^60 + 0x10000 + id |", "| 2^60 + 0x100000 + 2 r |"] {
+    for row in ["| 2^60 |", "| 2^60 + 1 |", "| 2^60 + 0x10000 + id |", "| 2^60 + 0x100000 + 2 r |"]
+    {
         assert!(DOC.contains(row), "{row}");
     }
     assert!(LOCK_PARTICIPANT + u64::from(MAX_PARTICIPANTS) < LOCK_ROLE);

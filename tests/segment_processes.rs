@@ -56,6 +56,25 @@ fn helper() {
                 }
             }
         }
+        // The child outlives its parent, and drops what it inherited when the test closes the pipe.
+        "orphan" => {
+            let segment = Segment::create(&directory, &config("x", Lifetime::Ephemeral)).unwrap();
+            // SAFETY: libtest's main thread waits for this one and holds nothing the child needs.
+            match unsafe { fork() }.unwrap() {
+                ForkResult::Child => {
+                    tell("child", std::process::id());
+                    wait_for_parent();
+                    drop(segment);
+                    tell("dropped", "all");
+                    loop {
+                        nix::unistd::pause();
+                    }
+                }
+                ForkResult::Parent { .. } => loop {
+                    nix::unistd::pause();
+                },
+            }
+        }
         // The child uses what it inherited, drops it, and attaches anew.
         "inherit" => {
             let segment = Segment::shared(&directory, &name("x"), "parent").unwrap();
@@ -66,6 +85,8 @@ fn helper() {
             // main thread waits for this one.
             match unsafe { fork() }.unwrap() {
                 ForkResult::Child => {
+                    // Something else of the child's lies where the ring was mapped in the parent.
+                    let squatter = squat(memory.payload_ptr(64, false));
                     drop(memory);
                     tell("check", format!("{:?}", segment.check()));
                     tell(
@@ -77,6 +98,8 @@ fn helper() {
                     let role = segment.claim_role(2, Role::Consumer);
                     tell("role", matches!(role, Err(OpenError::Forked { .. })));
                     drop((segment, peers));
+                    // SAFETY: our own page, mapped above; if a drop unmapped it the child dies here.
+                    tell("squatter", unsafe { squatter.read_volatile() });
                     let anew = Segment::shared(&directory, &name("x"), "child").unwrap();
                     anew.memory(0).unwrap();
                     anew.check().unwrap();
@@ -96,6 +119,21 @@ fn helper() {
         }
         other => panic!("unknown job {other}"),
     }
+}
+
+/// Maps a page of our own at an address where nothing is mapped, and writes 42 there.
+fn squat(at: *mut u8) -> *mut u8 {
+    use nix::sys::mman::{MapFlags, ProtFlags, mmap_anonymous};
+    let flags = MapFlags::MAP_PRIVATE | MapFlags::MAP_FIXED_NOREPLACE;
+    let protection = ProtFlags::PROT_READ | ProtFlags::PROT_WRITE;
+    let address = std::num::NonZeroUsize::new(at as usize);
+    let bytes = std::num::NonZeroUsize::new(4096).unwrap();
+    // SAFETY: a new private mapping, which replaces nothing.
+    let page = unsafe { mmap_anonymous(address, bytes, protection, flags) }.unwrap();
+    let page = page.as_ptr().cast::<u8>();
+    // SAFETY: the page just mapped.
+    unsafe { page.write_volatile(42) };
+    page
 }
 
 fn with_single_ring(lifetime: Lifetime) -> SegmentConfig {
@@ -179,13 +217,38 @@ fn a_forked_child_keeps_no_lock_of_its_dead_parent() {
     let place = place();
     let segment = Segment::create(&place.directory, &config("x", Lifetime::Keep)).unwrap();
     let mut helper = Helper::start("fork", &place);
-    let child = Pid::from_raw(helper.expect("child").parse().unwrap());
+    let child = Orphan(Pid::from_raw(helper.expect("child").parse().unwrap()));
     let id = id_of(&mut helper);
     assert!(!segment.peers(0).is_dead(id));
     helper.kill();
     wait_until("the lock is free", || segment.peers(0).is_dead(id));
-    kill(child, None).expect("the child lives on");
-    kill(child, Signal::SIGKILL).unwrap();
+    kill(child.0, None).expect("the child lives on");
+}
+
+/// A process that is not our child, killed when dropped.
+struct Orphan(Pid);
+
+impl Drop for Orphan {
+    fn drop(&mut self) {
+        let _ = kill(self.0, Signal::SIGKILL);
+    }
+}
+
+#[test]
+fn a_child_that_drops_a_dead_parents_handle_removes_nothing() {
+    let place = place();
+    let mut helper = Helper::start("orphan", &place);
+    let child = Orphan(Pid::from_raw(helper.expect("child").parse().unwrap()));
+    let look = Segment::open_readonly(&place.directory, &name("x")).unwrap();
+    let pipe = helper.child.stdin.take();
+    helper.kill();
+    wait_until("the parent is dead", || look.participants().iter().all(|info| !info.alive));
+    // The child waits for it as well.
+    drop(pipe);
+    helper.expect("dropped");
+    assert!(look.still_linked() && !look.is_destroyed());
+    drop(child);
+    assert_eq!(outcome(&place, false), CleanOutcome::Removed { packets: 0 });
 }
 
 #[test]
@@ -200,6 +263,7 @@ fn an_inherited_handle_says_forked_harms_nobody_and_the_child_maps_anew() {
     for key in ["memory", "destroy", "role"] {
         assert_eq!(helper.expect(key), "true", "{key}");
     }
+    assert_eq!(helper.expect("squatter"), "42");
     let child: u16 = helper.expect("anew").parse().unwrap();
     assert_ne!(child, parent);
     assert!(!segment.peers(0).is_dead(parent) && !segment.peers(0).is_dead(child));

@@ -16,6 +16,7 @@
 //! | `ack ID`, `giveback ID` | `ok` |
 //! | `close Q`, `destroy Q`, `trim Q`, `forget Q` | `ok` |
 //! | `qsize Q`, `in_flight Q`, `stats Q` | `ok NUMBER`, `ok JSON` |
+//! | `select WAIT Q…` | `ok Q TEXT COUNT`; gets from whichever has something |
 //! | `produce Q PRODUCER PACKETS BATCH MOST LOG` | `ok PACKETS` |
 //! | `consume Q HOLD SEED LOG` | `ok PACKETS` |
 //! | `echo Q Q ROUNDS`, `ping Q Q ROUNDS` | `ok` |
@@ -33,10 +34,11 @@ use std::path::Path;
 use std::time::Duration;
 
 use ringway::queue::{
-    Consumer, Lease, Producer, Queue, QueueDescriptor, Received, RecordKind, Reservation, Wait,
+    Consumer, Lease, Producer, Queue, QueueDescriptor, Received, RecordKind, Reservation, Selector,
+    Wait,
 };
 
-use crate::work;
+use crate::work::{self, Getter, Putter};
 
 mod fork;
 
@@ -122,6 +124,7 @@ impl Script {
             "close" | "destroy" | "trim" | "forget" | "qsize" | "in_flight" | "stats" => {
                 self.asking(verb, words.next()?)
             }
+            "select" => self.select(words),
             "produce" | "consume" | "echo" | "ping" => self.working(verb, words),
             "at" => {
                 let start = words.number()?;
@@ -215,10 +218,11 @@ impl Script {
                 let payloads: Vec<String> = (0..count).map(|i| format!("{stem}{i}")).collect();
                 let slices: Vec<&[u8]> = payloads.iter().map(String::as_bytes).collect();
                 match own {
-                    Some(own) => match own.put_many(RecordKind::RAW, &slices, wait) {
-                        (_, Some(error)) => return Err(err(error)),
-                        (_, None) => {}
-                    },
+                    Some(own) => {
+                        if let (_, Some(error)) = own.put_many(RecordKind::RAW, &slices, wait) {
+                            return Err(err(error));
+                        }
+                    }
                     None => queue
                         .put_records(RecordKind::RAW, &slices, wait)
                         .map_err(|error| err(error.error))?,
@@ -264,6 +268,19 @@ impl Script {
         Ok(format!("{id} {answer}"))
     }
 
+    fn select(&mut self, words: &mut Words<'_>) -> Answer {
+        let wait = words.wait()?;
+        let mut names = Vec::new();
+        while let Ok(name) = words.next() {
+            names.push(name);
+        }
+        let queues: Result<Vec<Queue>, String> =
+            names.iter().map(|name| self.queue(name)).collect();
+        let (index, lease) = Selector::new(queues?).lease(wait).map_err(err)?;
+        let got = Received::take(lease);
+        Ok(format!("{} {} {}", names[index], text(&got.payload), got.delivery_count))
+    }
+
     fn asking(&mut self, verb: &str, name: &str) -> Answer {
         let queue = self.queue(name)?;
         match verb {
@@ -289,26 +306,56 @@ impl Script {
     }
 
     fn working(&mut self, verb: &str, words: &mut Words<'_>) -> Answer {
-        let queue = self.queue(words.next()?)?;
+        let name = words.next()?;
+        let queue = self.queue(name)?;
         match verb {
             "produce" => {
                 let (producer, packets) = (words.number()?, words.number()?);
                 let (batch, most) = (words.number()?, words.number()? as usize);
                 let log = Path::new(words.next()?);
-                let put = work::produce(&queue, producer, packets, batch, most, log)?;
+                let to = putter(&mut self.producers, name, queue);
+                let put = work::produce(to, producer, packets, batch, most, log)?;
                 Ok(put.to_string())
             }
             "consume" => {
                 let (hold, seed) = (words.number()? as usize, words.number()?);
-                let received = work::consume(&queue, hold, seed, Path::new(words.next()?))?;
+                let from = getter(&mut self.consumers, name, queue);
+                let received = work::consume(from, hold, seed, Path::new(words.next()?))?;
                 Ok(received.to_string())
             }
             _ => {
-                let other = self.queue(words.next()?)?;
+                let second = words.next()?;
+                let other = self.queue(second)?;
                 let rounds = words.number()?;
-                let run = if verb == "echo" { work::echo } else { work::ping };
-                run(&queue, &other, rounds).map(|()| String::new())
+                let (producers, consumers) = (&mut self.producers, &mut self.consumers);
+                match verb {
+                    "echo" => {
+                        let from = getter(consumers, name, queue);
+                        work::echo(from, putter(producers, second, other), rounds)?;
+                    }
+                    _ => {
+                        let to = putter(producers, name, queue);
+                        work::ping(to, getter(consumers, second, other), rounds)?;
+                    }
+                }
+                Ok(String::new())
             }
         }
+    }
+}
+
+/// The owned handle of a queue, if the peer has one, or the shared one.
+fn putter<'a>(own: &'a mut BTreeMap<String, Producer>, name: &str, queue: Queue) -> Putter<'a> {
+    match own.get_mut(name) {
+        Some(own) => Putter::Own(own),
+        None => Putter::Shared(queue),
+    }
+}
+
+/// As [`putter`].
+fn getter<'a>(own: &'a mut BTreeMap<String, Consumer>, name: &str, queue: Queue) -> Getter<'a> {
+    match own.get_mut(name) {
+        Some(own) => Getter::Own(own),
+        None => Getter::Shared(queue),
     }
 }

@@ -1,12 +1,75 @@
 //! Loops that a peer runs: until they are done, or the queue is closed, or somebody kills it.
+//!
+//! Each goes through the shared handle of a queue or through an owned one ([`Putter`], [`Getter`]):
+//! different paths in the library, the same promises.
 
 use std::path::Path;
 
 use ringway::error::{GetError, PutError};
-use ringway::queue::{Lease, Queue};
+use ringway::queue::{Consumer, Lease, Producer, Queue, RecordKind, Wait};
 
 use crate::accounting::{self, Event, Log};
 use crate::random::Random;
+
+/// What puts.
+#[derive(Debug)]
+pub enum Putter<'a> {
+    /// The shared handle.
+    Shared(Queue),
+    /// An owned handle.
+    Own(&'a mut Producer),
+}
+
+impl Putter<'_> {
+    fn put(&mut self, payload: &[u8]) -> Result<(), PutError> {
+        match self {
+            Self::Shared(queue) => queue.put(payload),
+            Self::Own(own) => own.put(RecordKind::RAW, payload, Wait::Forever),
+        }
+    }
+
+    fn put_many(&mut self, payloads: &[&[u8]]) -> (usize, Option<PutError>) {
+        match self {
+            Self::Shared(queue) => {
+                queue.backend().put_many(RecordKind::RAW, payloads, Wait::Forever)
+            }
+            Self::Own(own) => own.put_many(RecordKind::RAW, payloads, Wait::Forever),
+        }
+    }
+}
+
+/// What gets.
+#[derive(Debug)]
+pub enum Getter<'a> {
+    /// The shared handle.
+    Shared(Queue),
+    /// An owned handle.
+    Own(&'a mut Consumer),
+}
+
+impl Getter<'_> {
+    fn lease(&mut self, wait: Wait) -> Result<Lease, GetError> {
+        match self {
+            Self::Shared(queue) => queue.lease_record(wait),
+            Self::Own(own) => own.lease(wait),
+        }
+    }
+
+    fn get_into(&mut self, out: &mut Vec<u8>) -> Result<(), GetError> {
+        match self {
+            Self::Shared(queue) => queue.get().map(|got| *out = got.payload),
+            Self::Own(own) => own.get_into(out, Wait::Forever).map(|_| ()),
+        }
+    }
+}
+
+fn io(error: std::io::Error) -> String {
+    format!("Io {error}")
+}
+
+fn debug(error: impl std::fmt::Debug) -> String {
+    format!("{error:?}")
+}
 
 /// Puts `packets` numbered packets and writes down each put that returned: single ones of up to
 /// `most_bytes`, or with a `batch` above 1 so many at a time, of `most_bytes` each. Ends early when
@@ -15,14 +78,14 @@ use crate::random::Random;
 /// # Errors
 /// What went wrong, as an answer.
 pub fn produce(
-    queue: &Queue,
+    mut to: Putter<'_>,
     producer: u64,
     packets: u64,
     batch: u64,
     most_bytes: usize,
     log: &Path,
 ) -> Result<u64, String> {
-    let mut log = Log::create(log).map_err(|error| format!("Io {error}"))?;
+    let mut log = Log::create(log).map_err(io)?;
     let mut buffers = vec![Vec::new(); batch.max(1) as usize];
     let mut next = 0;
     while next < packets {
@@ -37,26 +100,21 @@ pub fn produce(
             }
         }
         let (put, error) = if let [one] = packets {
-            match queue.put(one) {
+            match to.put(one) {
                 Ok(()) => (1, None),
                 Err(error) => (0, Some(error)),
             }
         } else {
-            let slices: Vec<&[u8]> = packets.iter().map(Vec::as_slice).collect();
-            match queue.put_many(&slices) {
-                Ok(()) => (count, None),
-                Err(error) => (error.put as u64, Some(error.error)),
-            }
+            to.put_many(&packets.iter().map(Vec::as_slice).collect::<Vec<_>>())
         };
-        next += put;
+        next += put as u64;
         if put > 0 {
-            log.write(Event::Put { producer, number: next - 1 })
-                .map_err(|error| format!("Io {error}"))?;
+            log.write(Event::Put { producer, number: next - 1 }).map_err(io)?;
         }
         match error {
             None => {}
             Some(PutError::Closed) => return Ok(next),
-            Some(error) => return Err(format!("{error:?}")),
+            Some(error) => return Err(debug(error)),
         }
     }
     Ok(next)
@@ -67,31 +125,31 @@ pub fn produce(
 ///
 /// # Errors
 /// What went wrong, as an answer.
-pub fn consume(queue: &Queue, hold: usize, seed: u64, log: &Path) -> Result<u64, String> {
-    let mut log = Log::create(log).map_err(|error| format!("Io {error}"))?;
+pub fn consume(mut from: Getter<'_>, hold: usize, seed: u64, log: &Path) -> Result<u64, String> {
+    let mut log = Log::create(log).map_err(io)?;
+    if let (Getter::Own(own), 0) = (&mut from, hold) {
+        return consume_in_place(own, &mut log);
+    }
     let mut random = Random::new(seed);
     let mut held: Vec<(Lease, u64, u64)> = Vec::new();
     let mut received = 0;
     loop {
-        let lease = match queue.try_lease() {
+        let lease = match from.lease(Wait::No) {
             Err(GetError::Empty | GetError::Draining { .. }) => {
                 // Nothing now: hold nothing back while asleep.
                 while let Some(held) = held.pop() {
                     acknowledge(&mut log, held)?;
                 }
-                queue.lease()
+                from.lease(Wait::Forever)
             }
             other => other,
         };
         let lease = match lease {
             Ok(lease) => lease,
             Err(GetError::Closed) => break,
-            Err(error) => return Err(format!("{error:?}")),
+            Err(error) => return Err(debug(error)),
         };
-        let (producer, number) =
-            accounting::check(&lease).map_err(|what| format!("Corrupt {what}"))?;
-        log.write(Event::Received { producer, number, count: lease.delivery_count() })
-            .map_err(|error| format!("Io {error}"))?;
+        let (producer, number) = receive(&mut log, &lease, lease.delivery_count())?;
         received += 1;
         held.push((lease, producer, number));
         if held.len() > hold {
@@ -105,21 +163,46 @@ pub fn consume(queue: &Queue, hold: usize, seed: u64, log: &Path) -> Result<u64,
     Ok(received)
 }
 
+fn consume_in_place(own: &mut Consumer, log: &mut Log) -> Result<u64, String> {
+    for received in 0.. {
+        let got = own.get_with(Wait::Forever, |payload, info| {
+            receive(log, payload, info.delivery_count).map(|packet| (packet, info.delivery_count))
+        });
+        match got {
+            Ok(packet) => {
+                let ((producer, number), count) = packet?;
+                log.write(Event::Acked { producer, number, count }).map_err(io)?;
+            }
+            Err(GetError::Closed) => return Ok(received),
+            Err(error) => return Err(debug(error)),
+        }
+    }
+    Ok(0)
+}
+
+fn receive(log: &mut Log, payload: &[u8], count: u32) -> Result<(u64, u64), String> {
+    let (producer, number) =
+        accounting::check(payload).map_err(|what| format!("Corrupt {what}"))?;
+    log.write(Event::Received { producer, number, count }).map_err(io)?;
+    Ok((producer, number))
+}
+
 fn acknowledge(log: &mut Log, held: (Lease, u64, u64)) -> Result<(), String> {
     let (lease, producer, number) = held;
     let count = lease.delivery_count();
     lease.ack();
-    log.write(Event::Acked { producer, number, count }).map_err(|error| format!("Io {error}"))
+    log.write(Event::Acked { producer, number, count }).map_err(io)
 }
 
 /// Gets from one queue and puts into another, `rounds` times.
 ///
 /// # Errors
 /// What went wrong, as an answer.
-pub fn echo(from: &Queue, to: &Queue, rounds: u64) -> Result<(), String> {
+pub fn echo(mut from: Getter<'_>, mut to: Putter<'_>, rounds: u64) -> Result<(), String> {
+    let mut packet = Vec::new();
     for _ in 0..rounds {
-        let packet = from.get().map_err(|error| format!("{error:?}"))?;
-        to.put(&packet.payload).map_err(|error| format!("{error:?}"))?;
+        from.get_into(&mut packet).map_err(debug)?;
+        to.put(&packet).map_err(debug)?;
     }
     Ok(())
 }
@@ -128,13 +211,13 @@ pub fn echo(from: &Queue, to: &Queue, rounds: u64) -> Result<(), String> {
 ///
 /// # Errors
 /// What went wrong, as an answer.
-pub fn ping(to: &Queue, from: &Queue, rounds: u64) -> Result<(), String> {
+pub fn ping(mut to: Putter<'_>, mut from: Getter<'_>, rounds: u64) -> Result<(), String> {
+    let mut packet = Vec::new();
     for round in 0..rounds {
-        let sent = round.to_le_bytes();
-        to.put(&sent).map_err(|error| format!("{error:?}"))?;
-        let packet = from.get().map_err(|error| format!("{error:?}"))?;
-        if packet.payload != sent {
-            return Err(format!("Wrong {:?} came back in round {round}", packet.payload));
+        to.put(&round.to_le_bytes()).map_err(debug)?;
+        from.get_into(&mut packet).map_err(debug)?;
+        if packet != round.to_le_bytes() {
+            return Err(format!("Wrong {packet:?} came back in round {round}"));
         }
     }
     Ok(())

@@ -87,6 +87,12 @@ impl Core {
                         Err(_) => true,
                     });
                 }
+                // A role that was lost shows as `Destroyed`: nothing is to be published then.
+                if missing != Missing::Destroyed
+                    && let Ok(mut slot) = lock(self)
+                {
+                    self.ring.publish_hint(slot_state(&mut slot));
+                }
                 self.wait_for_record(missing, wait, attempt)
             }
         };

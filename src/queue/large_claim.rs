@@ -25,6 +25,11 @@ fn honoured_until_ms(word: u64) -> u64 {
     word >> (OWNER_BITS + UNIT_BITS)
 }
 
+/// Who waits, for how many units: what a renewal leaves as it is.
+fn who_and_units(word: u64) -> u64 {
+    word & ((1 << (OWNER_BITS + UNIT_BITS)) - 1)
+}
+
 /// An announcement; withdrawn when dropped.
 pub(crate) struct Announced<'a> {
     ring: &'a Ring,
@@ -75,11 +80,12 @@ pub(crate) fn let_pass(ring: &Ring, me: u16, word: u64) {
     let give_up = monotonic_ns() + SLICE.as_nanos() as u64;
     loop {
         let now = monotonic_ns();
-        let slot = &ring.memory().header().shared.large_claim;
-        // RELAXED: a hint.
-        let gone = slot.load(Relaxed) != word;
+        // RELAXED: a hint. Its waiter renews it whenever it wakes: the time changes, no more.
+        let current = ring.memory().header().shared.large_claim.load(Relaxed);
+        let gone = who_and_units(current) != who_and_units(word);
+        let void = honoured_until_ms(current) <= (now / MS) & TIME_MASK;
         let fits = ring.used_units() + units < ring.geometry().entries();
-        if gone || fits || now >= give_up || honoured_until_ms(word) <= (now / MS) & TIME_MASK {
+        if gone || void || fits || now >= give_up {
             return;
         }
         std::thread::sleep(Duration::from_micros(200));

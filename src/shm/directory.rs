@@ -88,7 +88,15 @@ impl Directory {
                 .and_then(|()| open_directory(CWD, place.as_os_str())),
             opened => opened,
         }
-        .map_err(|errno| refused(&place, "opening the directory", errno))?;
+        .map_err(|errno| match errno {
+            // Its parent is missing; `NotFound` would speak of a segment.
+            Errno::NOENT if make => OpenError::Io {
+                path: place.clone(),
+                doing: "making the directory",
+                source: errno.into(),
+            },
+            _ => refused(&place, "opening the directory", errno),
+        })?;
         let stat = stat_of(&fd, &place)?;
         if complain_about(&stat, group).is_none() {
             return Self::checked(fd, place, group);
@@ -159,7 +167,12 @@ impl Directory {
     ) -> Result<(), OpenError> {
         let path = self.path.join(prefix);
         let fail = |errno| refused(&path, "listing the directory", errno);
-        for entry in Dir::read_from(fd).map_err(fail)? {
+        let entries = match Dir::read_from(fd) {
+            // Removed since it was opened.
+            Err(Errno::NOENT) => return Ok(()),
+            entries => entries.map_err(fail)?,
+        };
+        for entry in entries {
             let entry = entry.map_err(fail)?;
             let Ok(part) = entry.file_name().to_str() else { continue };
             let name = format!("{prefix}{part}");

@@ -8,7 +8,7 @@
 //! mapped. The mutable part consists of atomics only: a peer that dies, or lies, leaves values, not
 //! undefined behaviour.
 
-use core::mem::{align_of, offset_of, size_of};
+use core::mem::{offset_of, size_of};
 
 use bytemuck::{Pod, Zeroable};
 
@@ -337,6 +337,8 @@ pub const RING_HEADER_BYTES: u64 = PAGE_BYTES;
 pub const LOCK_BASE: u64 = 1 << 60;
 /// The gate's lock byte.
 pub const LOCK_GATE: u64 = LOCK_BASE;
+/// Held exclusively by whoever waits for the gate exclusively; joiners let it pass first.
+pub const LOCK_GATE_TURN: u64 = LOCK_BASE + 1;
 /// Participant `id`'s lock byte is `LOCK_PARTICIPANT + id`.
 pub const LOCK_PARTICIPANT: u64 = LOCK_BASE + 0x1_0000;
 /// The roles of ring `r` are `LOCK_ROLE + 2 * r` (producer) and `LOCK_ROLE + 2 * r + 1` (consumer).

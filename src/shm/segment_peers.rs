@@ -2,7 +2,6 @@
 
 use std::fmt;
 use std::sync::Arc;
-use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
 use crate::shm::layout::MAX_PARTICIPANTS;
@@ -20,8 +19,8 @@ pub struct SegmentPeers {
     segment: Arc<Segment>,
     ring: usize,
     me: u16,
-    /// The bit of this ring is set in our row.
-    touched: AtomicBool,
+    /// Not 0: the bit of this ring is set in our row.
+    touched: AtomicU32,
 }
 
 impl fmt::Debug for SegmentPeers {
@@ -36,7 +35,7 @@ impl fmt::Debug for SegmentPeers {
 impl SegmentPeers {
     pub(crate) fn new(segment: Arc<Segment>, ring: usize) -> Self {
         let me = segment.participant_id();
-        Self { segment, ring, me, touched: AtomicBool::new(false) }
+        Self { segment, ring, me, touched: AtomicU32::new(0) }
     }
 
     /// The segment.
@@ -92,7 +91,7 @@ impl Peers for SegmentPeers {
     #[inline]
     fn touch(&self) {
         // SYNC touched (pairs with the store below): the bit was set before any claim of ours.
-        if !self.touched.load(Ordering::Acquire) {
+        if self.touched.load(Ordering::Acquire) == 0 {
             self.touch_first();
         }
     }
@@ -131,7 +130,7 @@ impl SegmentPeers {
             // SYNC touched (pairs with whoever takes our lock after our death): before the first claim.
             row.rings_touched.fetch_or(1 << (self.ring % 64), Ordering::AcqRel);
             // SYNC touched (pairs with the load above).
-            self.touched.store(true, Ordering::Release);
+            self.touched.store(1, Ordering::Release);
         }
     }
 }

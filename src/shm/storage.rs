@@ -159,6 +159,7 @@ pub struct RingMemory {
     header: *const RingHeader,
     claims: *const AtomicU64,
     entries: *const Entry,
+    #[cfg_attr(loom, expect(dead_code, reason = "loom models use inline payloads"))]
     data: *mut u8,
     geometry: Geometry,
     mask: usize,
@@ -335,7 +336,7 @@ impl RingMemory {
     #[cfg(not(loom))]
     #[inline(always)]
     #[must_use]
-    pub(crate) fn payload_ptr(&self, pos: u64, inline: bool) -> *mut u8 {
+    pub fn payload_ptr(&self, pos: u64, inline: bool) -> *mut u8 {
         if inline {
             self.entry(pos).inline.get().cast()
         } else {

@@ -50,7 +50,8 @@ pub fn anyone_waits(header: &RingHeader, what: For) -> bool {
     light_barrier();
     // RELAXED: the process-wide barrier orders it (SYNC waiters); this is the flag for those whose
     // kernel has none.
-    if header.shared.fence_needed.load(Relaxed) != 0 {
+    let fence_needed = header.shared.fence_needed.load(Relaxed) != 0;
+    if fence_needed && !crate::sync::mutant("fence_needed_ignored") {
         // SYNC waiters: the publisher's half of the fence pair, where there is no membarrier.
         fence(SeqCst);
     }
@@ -121,7 +122,7 @@ pub fn wake_one(header: &RingHeader, what: For, peers: &dyn Peers) -> bool {
         // SYNC waiters: a waiter that came between our look and this sets its summary again, or we
         // see its bit below and do.
         summary.fetch_and(!(1 << index), AcqRel);
-        if line.words[index].load(Acquire) != 0 {
+        if line.words[index].load(Acquire) != 0 && !crate::sync::mutant("tidy_without_look") {
             summary.fetch_or(1 << index, AcqRel);
         }
     }
@@ -146,7 +147,9 @@ fn ring_doorbell(peers: &dyn Peers, id: u16) -> usize {
     let Some(doorbell) = peers.doorbell(id) else { return 0 };
     // SYNC doorbell (pairs with the load before `register`): changed before the wake, so that a
     // waiter that has not fallen asleep yet does not.
-    doorbell.fetch_add(1, AcqRel);
+    if !crate::sync::mutant("doorbell_not_rung") {
+        doorbell.fetch_add(1, AcqRel);
+    }
     peers.wake(id)
 }
 

@@ -62,7 +62,7 @@ fn a_second_producer_is_refused_by_the_pid_of_the_first_until_that_is_dead() {
         second.ok("producer q");
         second.ok("put q 3");
         for text in ["1 1", "2 1", "3 1"] {
-            assert_eq!(queue.get().unwrap().payload, text[..1].as_bytes());
+            assert_eq!(queue.get().unwrap().payload, &text.as_bytes()[..1]);
         }
         // Given up in order, it is free at once.
         second.ok("free-producer q");

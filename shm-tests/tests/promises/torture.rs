@@ -118,6 +118,9 @@ impl<'a> Arena<'a> {
         let (number, batch) = (self.incarnations, self.batch);
         // Packets of up to a quarter of the ring, or runs of single units.
         let most = if batch == 1 { 16 * UNIT_BYTES } else { UNIT_BYTES };
+        if self.random.below(2) == 0 {
+            peer.ok("producer q");
+        }
         peer.send(format!("produce q {number} 1000000000 {batch} {most} {log}"));
         peer
     }
@@ -125,6 +128,9 @@ impl<'a> Arena<'a> {
     fn consumer(&mut self) -> Peer {
         let (mut peer, log) = (self.peer(), self.log("consumer"));
         let (hold, seed) = (self.random.below(5), self.random.next_u64() >> 1);
+        if self.random.below(2) == 0 {
+            peer.ok("consumer q");
+        }
         peer.send(format!("consume q {hold} {seed} {log}"));
         peer
     }

@@ -105,17 +105,29 @@ impl ByteLock {
         kind: LockKind,
         deadline_ns: u64,
     ) -> io::Result<Option<Self>> {
-        let mut pause = Duration::from_micros(50);
-        loop {
-            if let Some(lock) = Self::try_lock(file, byte, 1, kind)? {
-                return Ok(Some(lock));
-            }
-            if monotonic_ns() >= deadline_ns {
-                return Ok(None);
-            }
-            std::thread::sleep(pause);
-            pause = (pause * 2).min(Duration::from_millis(2));
+        poll_until(deadline_ns, || Self::try_lock(file, byte, 1, kind))
+    }
+}
+
+/// Tries until it gets something, at most every 2 ms; `None` when `deadline_ns` ([`monotonic_ns`])
+/// passes. It tries at least once.
+///
+/// # Errors
+/// The first error of `attempt`.
+pub fn poll_until<T>(
+    deadline_ns: u64,
+    mut attempt: impl FnMut() -> io::Result<Option<T>>,
+) -> io::Result<Option<T>> {
+    let mut pause = Duration::from_micros(50);
+    loop {
+        if let Some(got) = attempt()? {
+            return Ok(Some(got));
         }
+        if monotonic_ns() >= deadline_ns {
+            return Ok(None);
+        }
+        std::thread::sleep(pause);
+        pause = (pause * 2).min(Duration::from_millis(2));
     }
 }
 

@@ -21,7 +21,7 @@ mod lock;
 mod mapping;
 
 pub use fork::{ForkGuard, Origin, fork_guard};
-pub use lock::{ByteLock, LockKind, any_held, is_held, reopen};
+pub use lock::{ByteLock, LockKind, any_held, is_held, poll_until, reopen};
 pub use mapping::{Access, Mapping};
 
 /// Nanoseconds of `CLOCK_MONOTONIC`: the clock of every deadline and timestamp, the same in all

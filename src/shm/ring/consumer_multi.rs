@@ -40,8 +40,14 @@ impl Ring {
                 State::Ready => {
                     let mine = self.bits.pack(State::Reading, head.pos, stamp.n, me);
                     let entry = self.memory().entry(head.pos);
-                    // SYNC committed (pairs with `stamp_ready`): the winner owns the record, and sees its payload.
-                    if entry.stamp.compare_exchange(stamp_word, mine, AcqRel, Relaxed).is_err() {
+                    // SYNC committed (pairs with `stamp_ready`): the winner owns it, and sees its payload.
+                    if crate::sync::mutant("take_without_cas") {
+                        entry.stamp.store(mine, Release);
+                    } else if entry
+                        .stamp
+                        .compare_exchange(stamp_word, mine, AcqRel, Relaxed)
+                        .is_err()
+                    {
                         continue;
                     }
                     crate::sync::crash_point("take.between_stamp_and_head");
@@ -79,7 +85,7 @@ impl Ring {
     #[inline]
     pub fn release(&self, pos: u64, n: u64, me: u16, bytes: u64) {
         let word = self.bits.pack(State::Released, pos, n, me);
-        let order = if crate::sync::mutant("released_relaxed") { Relaxed } else { Release };
+        let order = crate::sync::weaken("released_relaxed", Release);
         crate::sync::crash_point("release.before_stamp");
         // SYNC released (pairs with `load_stamp` in `help_frontier`): our reads are over. A plain
         // store: the record is ours while we live.
@@ -102,10 +108,12 @@ impl Ring {
         let word = self.bits.pack(State::Reading, pos, n, 0);
         // SYNC given-back (pairs with the CAS in `adopt`): our reads are over, and our raised count
         // is visible.
-        self.memory().entry(pos).stamp.store(word, Release);
+        self.memory()
+            .entry(pos)
+            .stamp
+            .store(word, crate::sync::weaken("give_back_relaxed", Release));
         crate::sync::crash_point("give_back.between_stamp_and_hint");
-        // SYNC recovery-hint (pairs with the swap in `adopt_hinted`).
-        self.memory().header().shared.recovery.store(1, Release);
+        self.set_hint();
     }
 
     /// Adopts a record if the hint says that one lies about. Cheap when not.
@@ -125,14 +133,16 @@ impl Ring {
         let hint = &self.memory().header().shared.recovery;
         // SYNC recovery-hint: what was given back before the hint was set is seen by the scan below; what is
         // given back later sets the hint anew.
-        hint.swap(0, AcqRel);
+        if !crate::sync::mutant("hint_cleared_late") {
+            hint.swap(0, AcqRel);
+        }
         crate::sync::crash_point("adopt.after_hint");
         let me = peers.me();
         let mut pos = self.reclaim_limit();
         for _ in 0..self.entries {
             let (word, stamp) = self.load_stamp(pos);
             if stamp.lap != self.bits.lap(pos) || stamp.state == State::Ready {
-                return None;
+                break;
             }
             if stamp.state == State::Reading && stamp.owner != me {
                 let mut won = false;
@@ -145,7 +155,7 @@ impl Ring {
                 }
                 if won {
                     // There may be more: whoever comes next looks again.
-                    hint.store(1, Release); // SYNC recovery-hint.
+                    self.set_hint();
                     self.raise_redeliveries(pos);
                     crate::sync::crash_point("adopt.after_count");
                     if let Ok(taken) = self.checked(pos, stamp.n) {
@@ -155,12 +165,32 @@ impl Ring {
             }
             pos += stamp.n;
         }
+        if crate::sync::mutant("hint_cleared_late") {
+            hint.swap(0, AcqRel);
+        }
         None
+    }
+
+    /// Says that a record lies about which anyone may take.
+    pub(super) fn set_hint(&self) {
+        let hint = &self.memory().header().shared.recovery;
+        let order = crate::sync::weaken("hint_relaxed", Release);
+        if crate::sync::mutant("hint_by_store") {
+            hint.store(1, order);
+            return;
+        }
+        // SYNC recovery-hint (pairs with the swap in `adopt`). A read-modify-write: a plain store would hide
+        // another's, and with it the stamp that the other wrote before, from whoever takes the hint.
+        hint.fetch_or(1, order);
     }
 
     fn adopt_at(&self, pos: u64, word: u64, n: u64, me: u16) -> bool {
         let mine = self.bits.pack(State::Reading, pos, n, me);
         crate::sync::crash_point("adopt.before_stamp");
+        if crate::sync::mutant("adopt_without_cas") {
+            self.memory().entry(pos).stamp.store(mine, Release);
+            return true;
+        }
         // SYNC given-back (pairs with `give_back`): from the very stamp we read.
         self.memory().entry(pos).stamp.compare_exchange(word, mine, AcqRel, Relaxed).is_ok()
     }

@@ -248,7 +248,7 @@ impl Ring {
     #[inline(always)]
     fn store_head(&self, mine: &mut SingleConsumer) {
         let header = self.memory().header();
-        let order = if crate::sync::mutant("head_relaxed") { Relaxed } else { Release };
+        let order = crate::sync::weaken("head_relaxed", Release);
         // SYNC head (pairs with `reclaim_limit`): our reads below are over.
         header.consumers.head.store(self.bits.pack_mark(mine.head), order);
         if mine.head.pos >= mine.hint_at {
@@ -264,7 +264,10 @@ impl Ring {
         mine.hint_at = mine.head.pos + self.entries / 8;
         let header = self.memory().header();
         // SYNC head-hint (pairs with `refresh_limit`): our reads below are over.
-        header.hint.head_hint.store(mine.head.pos, Release);
+        header
+            .hint
+            .head_hint
+            .store(mine.head.pos, crate::sync::weaken("head_hint_relaxed", Release));
         header.consumers.bytes.store(mine.bytes, Relaxed); // RELAXED: a statistic.
         header.consumers.extra_units.store(mine.extra_units, Relaxed); // RELAXED: as above.
     }

@@ -9,7 +9,7 @@
 use super::stamp::{Mark, State};
 use super::{RETRY_LIMIT, Ring};
 use crate::shm::storage::Side;
-use crate::sync::Ordering::{AcqRel, Acquire, Relaxed, Release};
+use crate::sync::Ordering::{AcqRel, Acquire, Relaxed};
 
 impl Ring {
     /// Moves the frontier over everything released or skipped, and says whether it moved. Many
@@ -40,7 +40,8 @@ impl Ring {
             crate::sync::crash_point("frontier.between_head_and_frontier");
             // SYNC frontier (pairs with `reclaim_limit`): releases the reads that ended before the
             // stamps we acquired, to the producer that will overwrite the units.
-            match frontier.compare_exchange(from, from + stamp.n, AcqRel, Acquire) {
+            let order = crate::sync::weaken("frontier_cas_relaxed", AcqRel);
+            match frontier.compare_exchange(from, from + stamp.n, order, Acquire) {
                 Ok(_) => {
                     moved = true;
                     from += stamp.n;
@@ -74,7 +75,7 @@ impl Ring {
             return false;
         }
         let (stamp_word, stamp) = self.load_stamp(pos);
-        if stamp.lap >= lap {
+        if stamp.lap >= lap && !crate::sync::mutant("skip_committed") {
             return false;
         }
         let skipped = self.bits.pack(State::Skipped, pos, claim.n, owner);
@@ -188,8 +189,7 @@ impl Ring {
         let done = entry.stamp.compare_exchange(word, returned, AcqRel, Relaxed).is_ok();
         crate::sync::crash_point("return.between_stamp_and_hint");
         if done {
-            // SYNC recovery-hint (pairs with the swap in `adopt`): the stamp is visible before the hint.
-            self.memory().header().shared.recovery.store(1, Release);
+            self.set_hint();
         }
         done
     }

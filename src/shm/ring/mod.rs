@@ -37,6 +37,7 @@ use crate::shm::layout::{
 };
 use crate::shm::storage::{Geometry, RingMemory, Side};
 use crate::sync::Ordering::{Acquire, Relaxed, Release};
+use crate::sync::weaken;
 use stamp::{Bits, Mark, Stamp, State};
 
 /// Retries after which an operation gives up with `Corrupt`: every retry means that somebody else
@@ -204,21 +205,21 @@ impl Ring {
     fn load_stamp(&self, pos: u64) -> (u64, Stamp) {
         // SYNC committed, released (pairs with the stores of READY, and of RELEASED and SKIPPED):
         // the payload behind READY is visible to the taker; all reads before RELEASED are over.
-        let word = self.memory.entry(pos).stamp.load(Acquire);
+        let word = self.memory.entry(pos).stamp.load(weaken("stamp_not_acquired", Acquire));
         (word, self.bits.unpack(word))
     }
 
     #[inline(always)]
     fn load_claim(&self, pos: u64) -> (u64, Stamp) {
         // SYNC claimed (pairs with the CAS that claims): who sees the claim sees what led to it.
-        let word = self.memory.claim(pos).load(Acquire);
+        let word = self.memory.claim(pos).load(weaken("claim_not_acquired", Acquire));
         (word, self.bits.unpack(word))
     }
 
     #[inline(always)]
     fn load_tail(&self) -> (u64, Mark) {
         // SYNC tail (pairs with its CAS and store): claims below the tail are visible.
-        let word = self.memory.header().producers.tail.load(Acquire);
+        let word = self.memory.header().producers.tail.load(weaken("tail_not_acquired", Acquire));
         (word, self.bits.unpack_mark(word))
     }
 
@@ -226,7 +227,7 @@ impl Ring {
     fn load_head(&self) -> (u64, Mark) {
         // SYNC head (pairs with its CAS and store): a producer that sees the head of a single
         // consumer sees its reads finished.
-        let word = self.memory.header().consumers.head.load(Acquire);
+        let word = self.memory.header().consumers.head.load(weaken("head_not_acquired", Acquire));
         (word, self.bits.unpack_mark(word))
     }
 
@@ -252,7 +253,10 @@ impl Ring {
         match self.geometry().consumers {
             // SYNC frontier (pairs with its CAS): all readers below are done. This is the edge that
             // keeps a producer from overwriting what a consumer still reads.
-            Side::Multi => self.memory.header().frontier.frontier.load(Acquire),
+            Side::Multi => {
+                let frontier = &self.memory.header().frontier.frontier;
+                frontier.load(weaken("frontier_not_acquired", Acquire))
+            }
             Side::Single => self.load_head().1.pos,
         }
     }
@@ -316,11 +320,10 @@ impl Ring {
     fn stamp_ready(&self, pos: u64, n: u64) {
         // No owner: so a consumer can compare the whole word with what it expects.
         let word = self.bits.pack(State::Ready, pos, n, 0);
-        let order = if crate::sync::mutant("ready_relaxed") { Relaxed } else { Release };
         // SYNC committed (pairs with `load_stamp`): payload and description are visible before the
         // stamp says READY. A plain store: only the owner of the claim writes the stamp while it
         // lives, and its life is a kernel lock, not a guess.
-        self.memory.entry(pos).stamp.store(word, order);
+        self.memory.entry(pos).stamp.store(word, weaken("ready_relaxed", Release));
     }
 
     /// Reads and checks the description of a record whose stamp the caller holds.

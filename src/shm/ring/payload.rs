@@ -49,6 +49,9 @@ impl Ring {
     }
 
     /// Appends the payload of a leased record to `out`.
+    ///
+    /// # Panics
+    /// Under loom only: if the payload does not lie in its entry.
     #[inline(always)]
     pub fn read(&self, taken: &Taken, out: &mut Vec<u8>) {
         #[cfg(not(loom))]

@@ -17,6 +17,7 @@ use super::{Claim, RETRY_LIMIT, Refused, Ring};
 use crate::shm::layout::RING_OPEN;
 use crate::sync::AtomicU64;
 use crate::sync::Ordering::{AcqRel, Acquire, Relaxed, Release};
+use crate::sync::{mutant, weaken};
 
 /// What a process remembers of the consumers' side, so that it need not look at their line on every
 /// put. Belongs to one handle, or is shared by the threads of one process: the loads and stores of
@@ -62,13 +63,13 @@ impl Ring {
         if closed != RING_OPEN {
             return Err(Self::refusal_of_closed(closed));
         }
-        for _ in 0..RETRY_LIMIT {
+        for attempt in 0..RETRY_LIMIT {
             let (tail_word, tail) = self.load_tail();
             let (claim_word, claim) = self.load_claim(tail.pos);
             let lap = self.bits.lap(tail.pos);
             if claim.lap == lap {
                 if claim.state == State::Closed {
-                    if crate::sync::mutant("help_past_seal") {
+                    if mutant("help_past_seal") {
                         self.move_tail(tail_word, tail.plus(claim.n, 1));
                         continue;
                     }
@@ -76,7 +77,8 @@ impl Ring {
                 }
                 // Somebody claimed this place and has not moved the tail yet: help.
                 let packets = if claim.state == State::Run { claim.n } else { 1 };
-                self.move_tail(tail_word, tail.plus(claim.n, packets));
+                let units = if mutant("help_claim_short") { 1 } else { claim.n };
+                self.move_tail(tail_word, tail.plus(units, packets));
                 continue;
             }
             if claim.lap > lap {
@@ -90,11 +92,19 @@ impl Ring {
                 self.memory().header().shared.exhausted.store(1, Relaxed); // RELAXED: a statistic.
                 return Err(Refused::Exhausted);
             }
-            self.check_room(cache, tail, n, packets)?;
+            if attempt == 0 || !mutant("room_checked_once") {
+                self.check_room(cache, tail, n, packets)?;
+            }
             let mine = self.bits.pack(state, tail.pos, n, me);
             let slot = self.memory().claim(tail.pos);
+            if mutant("claim_without_cas") {
+                slot.store(mine, Release);
+                self.move_tail(tail_word, tail.plus(n, packets));
+                return Ok(Claim { pos: tail.pos, n });
+            }
             // SYNC claimed (pairs with `load_claim`). From an older lap only: the place is ours.
-            if slot.compare_exchange(claim_word, mine, AcqRel, Relaxed).is_ok() {
+            let order = weaken("claim_relaxed", AcqRel);
+            if slot.compare_exchange(claim_word, mine, order, Relaxed).is_ok() {
                 crate::sync::crash_point("claim.between_claim_and_tail");
                 self.move_tail(tail_word, tail.plus(n, packets));
                 crate::sync::crash_point("claim.after_tail");
@@ -115,9 +125,12 @@ impl Ring {
     ) -> Result<(), Refused> {
         let end = tail.pos + n;
         // SYNC frontier: another thread of this process may have refreshed the cache.
-        if end.saturating_sub(cache.limit.load(Acquire)) > self.entries {
+        if end.saturating_sub(cache.limit.load(weaken("cache_not_acquired", Acquire)))
+            > self.entries
+        {
             let limit = self.reclaim_limit();
-            cache.limit.store(limit, Release); // SYNC frontier, passed on to our other threads.
+            // SYNC frontier, passed on to our other threads.
+            cache.limit.store(limit, weaken("cache_relaxed", Release));
             if end.saturating_sub(limit) > self.entries {
                 return Err(Refused::Full);
             }
@@ -150,7 +163,12 @@ impl Ring {
     pub(super) fn move_tail(&self, from: u64, to: Mark) {
         let to = self.bits.pack_mark(to);
         // SYNC tail (pairs with `load_tail`). Failure means that somebody helped.
-        let _ = self.memory().header().producers.tail.compare_exchange(from, to, AcqRel, Relaxed);
+        let _ = self.memory().header().producers.tail.compare_exchange(
+            from,
+            to,
+            weaken("tail_cas_relaxed", AcqRel),
+            Relaxed,
+        );
     }
 
     /// Commits a claimed record whose payload is written.
@@ -195,9 +213,10 @@ impl Ring {
     /// a run whose producer dies on the way is skipped as a whole.
     #[inline]
     pub fn commit_run(&self, claim: &Claim, bytes: u64) {
-        if crate::sync::mutant("run_first_to_last") {
+        if mutant("run_first_to_last") {
             for i in 0..claim.n {
                 self.stamp_ready(claim.pos + i, 1);
+                crate::sync::crash_point("run.between_stamps");
             }
         } else {
             for i in (0..claim.n).rev() {

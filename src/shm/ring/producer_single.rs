@@ -136,8 +136,9 @@ impl Ring {
     #[cold]
     fn refresh_limit(&self, mine: &mut SingleProducer, n: u64) -> Result<(), Refused> {
         let end = mine.tail.pos + n;
+        let order = crate::sync::weaken("hint_not_acquired", Acquire);
         // SYNC head-hint (pairs with the consumer's lazy store): carries the same edge as the head.
-        mine.limit = mine.limit.max(self.memory().header().hint.head_hint.load(Acquire));
+        mine.limit = mine.limit.max(self.memory().header().hint.head_hint.load(order));
         if end.saturating_sub(mine.limit) > self.entries {
             mine.limit = self.reclaim_limit();
             if end.saturating_sub(mine.limit) > self.entries {

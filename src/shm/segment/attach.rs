@@ -11,7 +11,9 @@ use super::blueprint::Blueprint;
 use super::{GATE_PATIENCE, Segment, io_error};
 use crate::error::OpenError;
 use crate::shm::directory::{Directory, complain_about, refused, stat_of};
-use crate::shm::layout::{LOCK_GATE, PAGE_BYTES, STATE_DESTROYED, STATE_LIVE, SegmentHeader};
+use crate::shm::layout::{
+    LOCK_GATE, LOCK_GATE_TURN, PAGE_BYTES, STATE_DESTROYED, STATE_LIVE, SegmentHeader,
+};
 use crate::shm::names::SegmentName;
 use crate::shm::os::{self, Access, ByteLock, LockKind};
 use crate::sync::{Ordering, crash_point};
@@ -102,18 +104,11 @@ impl Segment {
         check_pages(&path)?;
         let blueprint = Blueprint::read(&file, &path)?;
         let (header, stat) = (&blueprint.header, stat_of(&file, &path)?);
-        let wrong = |what: String, offset: usize| OpenError::Corrupt {
-            path: path.clone(),
-            what,
-            offset: offset as u64,
-        };
-        if header.creator_uid != stat.st_uid {
-            let what = format!("creator_uid is {}, the owner {}", header.creator_uid, stat.st_uid);
-            return Err(wrong(what, std::mem::offset_of!(SegmentHeader, creator_uid)));
-        }
+        // `creator_uid` is as the creator's user namespace had it: advice. The owner was checked.
         if header.group_gid != u32::MAX && header.group_gid != stat.st_gid {
             let what = format!("group_gid is {}, the file's {}", header.group_gid, stat.st_gid);
-            return Err(wrong(what, std::mem::offset_of!(SegmentHeader, group_gid)));
+            let offset = std::mem::offset_of!(SegmentHeader, group_gid) as u64;
+            return Err(OpenError::Corrupt { path, what, offset });
         }
         Self::assemble(Some((directory.clone(), name.clone())), path, file, blueprint, access)
     }
@@ -135,16 +130,41 @@ impl Segment {
 }
 
 /// Takes the gate, waiting a while for others to let go of it.
+///
+/// Joiners that come one after the other would keep it shared for ever, so whoever wants it exclusively
+/// takes the *turn* first, which joiners look at: no new ones come until that one has passed. Killed
+/// while waiting, it frees the turn.
 pub(super) fn gate(file: &File, path: &Path, kind: LockKind) -> Result<ByteLock, OpenError> {
     let deadline = os::deadline_after(GATE_PATIENCE);
-    match ByteLock::lock_until(file, LOCK_GATE, kind, deadline) {
+    let taken = match kind {
+        LockKind::Exclusive => pass_in_turn(file, deadline),
+        LockKind::Shared => pass_after_turns(file, deadline),
+    };
+    match taken {
         Ok(Some(gate)) => Ok(gate),
         Ok(None) => Err(io_error(path, "waiting for the gate")(std::io::Error::new(
             std::io::ErrorKind::TimedOut,
-            "a process that joins or removes the segment is stopped in the middle",
+            "others held it all the time; is a process stopped that joins or removes the segment?",
         ))),
         Err(source) => Err(io_error(path, "taking the gate, through /proc/self/fd")(source)),
     }
+}
+
+fn pass_in_turn(file: &File, deadline_ns: u64) -> std::io::Result<Option<ByteLock>> {
+    let kind = LockKind::Exclusive;
+    let Some(_turn) = ByteLock::lock_until(file, LOCK_GATE_TURN, kind, deadline_ns)? else {
+        return Ok(None);
+    };
+    ByteLock::lock_until(file, LOCK_GATE, kind, deadline_ns)
+}
+
+fn pass_after_turns(file: &File, deadline_ns: u64) -> std::io::Result<Option<ByteLock>> {
+    os::poll_until(deadline_ns, || {
+        if os::is_held(file, LOCK_GATE_TURN)? {
+            return Ok(None);
+        }
+        ByteLock::try_shared(file, LOCK_GATE)
+    })
 }
 
 /// Opens the file of a name, following no link, and checks what it is and whose.

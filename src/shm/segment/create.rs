@@ -184,6 +184,11 @@ fn reserve(file: &File, parent: &OwnedFd, path: &Path, bytes: u64) -> Result<(),
     let available =
         || rustix::fs::fstatvfs(parent).map_or(0, |fs| fs.f_bavail.saturating_mul(fs.f_frsize));
     let before = available();
+    if bytes > before {
+        // Some filesystems fill up before they refuse, and starve everybody meanwhile.
+        let path = path.to_owned();
+        return Err(OpenError::NoSpace { path, needed: bytes, available: before });
+    }
     loop {
         return match rustix::fs::fallocate(file, FallocateFlags::empty(), 0, bytes) {
             Ok(()) => Ok(()),

@@ -1,2 +1,67 @@
-//! See the package description.
-fn main() {}
+//! Looks into ringway segments: live, wedged or abandoned, or copies of them in files.
+//!
+//! Reads the same layout code as the library, through private mappings, so nothing it does can
+//! change a segment. It joins nothing and takes no lock: a stopped or dead process cannot make it
+//! wait. `docs/inspect.md` has the shapes of the JSON.
+
+mod cli;
+mod dump;
+mod failure;
+mod json;
+mod list;
+mod output;
+mod show;
+mod target;
+
+use std::process::ExitCode;
+
+use clap::{CommandFactory, Parser};
+
+use cli::{Cli, Verb};
+use failure::Result;
+use output::Output;
+
+/// What an invocation found, which is its exit code.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Found {
+    /// Nothing is wrong.
+    Fine,
+    /// Something is: it was printed.
+    Findings,
+}
+
+impl Found {
+    fn when(findings: bool) -> Self {
+        if findings { Self::Findings } else { Self::Fine }
+    }
+}
+
+fn main() -> ExitCode {
+    let cli = Cli::parse();
+    let mut output = Output::new(&cli.common);
+    let done = run(&cli, &mut output).and_then(|found| output.flush().map(|()| found));
+    match done {
+        Ok(Found::Fine) => ExitCode::SUCCESS,
+        Ok(Found::Findings) => ExitCode::from(1),
+        // Whoever read our output has seen enough.
+        Err(error) if error.is_closed_pipe() => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("shm-inspect: {error}");
+            ExitCode::from(2)
+        }
+    }
+}
+
+fn run(cli: &Cli, output: &mut Output) -> Result<Found> {
+    match &cli.verb {
+        Verb::List => list::run(&cli.common, output),
+        Verb::Show { target } => show::run(&cli.common, target, output),
+        Verb::Dump(args) => dump::run(&cli.common, args, output),
+        Verb::Completions { shell } => {
+            let mut script = Vec::new();
+            clap_complete::generate(*shell, &mut Cli::command(), "shm-inspect", &mut script);
+            output.write(&script)?;
+            Ok(Found::Fine)
+        }
+    }
+}

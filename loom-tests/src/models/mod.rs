@@ -1,0 +1,50 @@
+//! The models, by what they are about.
+
+mod close;
+mod data;
+mod help;
+mod recover;
+mod reuse;
+mod roles;
+mod sleep;
+
+use crate::harness::Model;
+
+/// All of them.
+pub(crate) static MODELS: &[Model] = &[
+    data::SPSC_STREAM,
+    data::SPSC_FULL,
+    data::MPSC_ORDER,
+    data::SPMC_ONCE,
+    data::MAXSIZE_ONE,
+    data::RUN_LIVE,
+    reuse::SPMC_REUSE,
+    reuse::MPMC_REUSE,
+    reuse::CACHE_SHARED,
+    reuse::LAP_WHILE_CLAIMING,
+    reuse::LAP_WHILE_TAKING,
+    reuse::GIVE_BACK_REUSE,
+    help::CLAIM_DIES,
+    help::RUN_DIES,
+    help::TAKER_DIES,
+    help::RELEASE_DIES,
+    recover::DEAD_WRITER,
+    recover::DEAD_READER,
+    recover::SCRUB_OR_ADOPT,
+    recover::RETURNED_BY_PRODUCER,
+    recover::GIVE_BACK_HINT,
+    close::SEAL_MPSC,
+    close::SEAL_MPMC,
+    close::CLOSE_SPSC,
+    close::CLOSE_SPMC,
+    close::CLOSE_WAKES,
+    roles::PRODUCER_SUCCEEDS,
+    roles::CONSUMER_SUCCEEDS,
+    sleep::GET_SPSC,
+    sleep::GET_FENCED,
+    sleep::GET_MPSC,
+    sleep::TWO_WAITERS,
+    sleep::TWO_RINGS,
+    sleep::ROOM_SPSC,
+    sleep::ROOM_SPMC,
+];

@@ -1,0 +1,222 @@
+//! A ring with its kernel, and put, take and accounting in one line each.
+
+use std::sync::Arc;
+
+use ringway::shm::recovery;
+use ringway::shm::ring::{
+    Missing, ProducerCache, Refused, Ring, SingleConsumer, SingleProducer, Taken,
+};
+use ringway::shm::storage::{Geometry, RingMemory, Side};
+
+use crate::kernel::{Kernel, Me};
+
+/// Participants by name.
+pub(crate) const ANN: u16 = 1;
+pub(crate) const BOB: u16 = 2;
+/// Sets up, and does the accounting.
+pub(crate) const EVE: u16 = 3;
+
+pub(crate) use Side::{Multi, Single};
+
+/// Entries of a model's ring.
+pub(crate) const ENTRIES: u64 = 8;
+
+/// A ring of [`ENTRIES`] entries and its participants.
+#[derive(Clone)]
+pub(crate) struct Rig {
+    pub(crate) ring: Arc<Ring>,
+    pub(crate) kernel: Arc<Kernel>,
+}
+
+impl Rig {
+    pub(crate) fn new(producers: Side, consumers: Side) -> Self {
+        Self::bounded(producers, consumers, 0)
+    }
+
+    pub(crate) fn bounded(producers: Side, consumers: Side, maxsize: u64) -> Self {
+        Self::among(&Kernel::new(), producers, consumers, maxsize)
+    }
+
+    pub(crate) fn among(
+        kernel: &Arc<Kernel>,
+        producers: Side,
+        consumers: Side,
+        maxsize: u64,
+    ) -> Self {
+        let geometry = Geometry {
+            log2_entries: ENTRIES.trailing_zeros(),
+            unit_bytes: 64,
+            maxsize,
+            producers,
+            consumers,
+            timestamps: false,
+            max_deliveries: 0,
+        };
+        let memory = RingMemory::on_heap(geometry, geometry.bits().first_pos());
+        Self { ring: Arc::new(Ring::new(memory)), kernel: Arc::clone(kernel) }
+    }
+
+    pub(crate) fn me(&self, id: u16) -> Me {
+        self.kernel.seen_by(id)
+    }
+
+    pub(crate) fn producer(&self) -> SingleProducer {
+        self.ring.start_producer().expect("the words make sense")
+    }
+
+    pub(crate) fn consumer(&self) -> SingleConsumer {
+        self.ring.start_consumer().expect("the words make sense")
+    }
+
+    /// Puts one byte into a many-producer ring.
+    pub(crate) fn put(&self, cache: &ProducerCache, me: u16, value: u8) -> Result<(), Refused> {
+        let mut claim = match self.ring.claim(cache, 1, me) {
+            Err(Refused::Full) if self.ring.help_room() => self.ring.claim(cache, 1, me)?,
+            other => other?,
+        };
+        self.ring.write(&mut claim, 0, true, &[value]);
+        self.ring.commit(&claim, 0, 1, true);
+        Ok(())
+    }
+
+    /// Puts one byte into a single-producer ring.
+    pub(crate) fn put_single(&self, mine: &mut SingleProducer, value: u8) -> Result<(), Refused> {
+        let mut claim = match self.ring.claim_single(mine, 1, 1) {
+            Err(Refused::Full) if self.ring.help_room() => self.ring.claim_single(mine, 1, 1)?,
+            other => other?,
+        };
+        self.ring.write(&mut claim, 0, true, &[value]);
+        self.ring.commit_single(mine, &claim, 0, 1, true);
+        Ok(())
+    }
+
+    pub(crate) fn value(&self, taken: &Taken) -> u8 {
+        let mut bytes = Vec::new();
+        self.ring.read(taken, &mut bytes);
+        assert_eq!(bytes.len(), 1, "a torn record");
+        bytes[0]
+    }
+
+    /// Takes from a many-consumer ring.
+    pub(crate) fn take(&self, me: u16) -> Option<Taken> {
+        expect_taken(self.ring.take(me))
+    }
+
+    /// Takes, reads and releases.
+    pub(crate) fn get(&self, me: u16) -> Option<u8> {
+        self.take(me).map(|taken| self.finish(&taken, me))
+    }
+
+    /// Reads and releases.
+    pub(crate) fn finish(&self, taken: &Taken, me: u16) -> u8 {
+        let value = self.value(taken);
+        self.ring.release(taken.pos, taken.n, me, 1);
+        value
+    }
+
+    /// Takes, reads and acknowledges in a single-consumer ring.
+    pub(crate) fn get_single(&self, mine: &mut SingleConsumer) -> Option<u8> {
+        let taken = expect_taken(self.ring.take_single(mine))?;
+        let value = self.value(&taken);
+        self.ring.ack_single(mine, taken.pos, taken.n);
+        Some(value)
+    }
+
+    /// Takes everything that is left, the dead's included: `(value, redeliveries)` in order. Then
+    /// proves that the ring is empty.
+    pub(crate) fn drain(&self) -> Vec<(u8, u32)> {
+        let me = self.me(EVE);
+        let mut got = Vec::new();
+        loop {
+            let taken = match self.ring.adopt(&me) {
+                Some(taken) => taken,
+                None => match self.ring.take(EVE) {
+                    Ok(taken) => taken,
+                    Err(Missing::Pending { .. }) if recovery::skip_dead_writer(&self.ring, &me) => {
+                        continue;
+                    }
+                    Err(Missing::Empty | Missing::Sealed) => break,
+                    Err(other) => panic!("{other:?}"),
+                },
+            };
+            let redeliveries = taken.redeliveries();
+            got.push((self.finish(&taken, EVE), redeliveries));
+        }
+        self.expect_empty();
+        got
+    }
+
+    /// The same in a single-consumer ring.
+    pub(crate) fn drain_single(&self, mine: &mut SingleConsumer) -> Vec<(u8, u32)> {
+        let me = self.me(EVE);
+        let mut got = Vec::new();
+        loop {
+            match self.ring.take_single(mine) {
+                Ok(taken) => {
+                    got.push((self.value(&taken), taken.redeliveries()));
+                    self.ring.ack_single(mine, taken.pos, taken.n);
+                }
+                Err(Missing::Pending { .. }) if recovery::skip_dead_writer(&self.ring, &me) => {}
+                Err(Missing::Empty | Missing::Sealed) => break,
+                Err(other) => panic!("{other:?}"),
+            }
+        }
+        self.expect_empty();
+        got
+    }
+
+    fn expect_empty(&self) {
+        assert_eq!(self.ring.waiting(), 0, "packets wait in a drained ring");
+        assert_eq!(self.ring.used_units(), 0, "units are lost in a drained ring");
+    }
+
+    /// Fills a drained many/many ring to the brim and drains it again: nothing is wedged.
+    pub(crate) fn expect_usable(&self) {
+        let cache = ProducerCache::default();
+        for _ in 0..ENTRIES / 2 {
+            let mut claim = self.ring.claim(&cache, 2, EVE).expect("an empty ring has room");
+            self.ring.write(&mut claim, 0, true, &[0]);
+            self.ring.commit(&claim, 0, 1, true);
+        }
+        assert_eq!(self.ring.claim(&cache, 1, EVE), Err(Refused::Full));
+        assert_eq!(self.drain().len() as u64, ENTRIES / 2);
+    }
+}
+
+/// Nothing to take is no failure; values that make no sense are.
+pub(crate) fn expect_taken(taken: Result<Taken, Missing>) -> Option<Taken> {
+    match taken {
+        Ok(taken) => Some(taken),
+        Err(Missing::Corrupt(what, pos)) => panic!("corrupt: {what} at {pos}"),
+        Err(_) => None,
+    }
+}
+
+/// Says whether it was put; only a full ring may refuse.
+pub(crate) fn expect_put(put: Result<(), Refused>) -> bool {
+    match put {
+        Ok(()) => true,
+        Err(Refused::Full) => false,
+        Err(other) => panic!("{other:?}"),
+    }
+}
+
+/// Proves that `got` is exactly `expected`, in any order.
+pub(crate) fn expect_same(mut got: Vec<u8>, mut expected: Vec<u8>) {
+    got.sort_unstable();
+    expected.sort_unstable();
+    assert_eq!(got, expected, "what was put (right) is not what was got (left)");
+}
+
+/// Proves that values of one producer (same tens digit) come in the order of their puts.
+pub(crate) fn expect_order(got: &[u8]) {
+    for tens in 0..10 {
+        let one: Vec<u8> = got.iter().copied().filter(|value| value / 10 == tens).collect();
+        assert!(one.is_sorted(), "out of order: {got:?}");
+    }
+}
+
+/// The values of a drained list.
+pub(crate) fn values(drained: &[(u8, u32)]) -> Vec<u8> {
+    drained.iter().map(|(value, _)| *value).collect()
+}

@@ -1,0 +1,289 @@
+//! `show`: one segment, or one ring of it.
+
+use ringway::queue::QueueStats;
+use ringway::shm::inspect::{RingSnapshot, SegmentSnapshot};
+
+use crate::Found;
+use crate::cli::Common;
+use crate::failure::Result;
+use crate::json::{SegmentJson, uuid};
+use crate::output::{
+    Columns, Output, alive, bad, bad_when, cell, duration, id_or_dash, or_dash, utc,
+};
+use crate::target::Target;
+
+pub(crate) fn run(common: &Common, target: &str, output: &mut Output) -> Result<Found> {
+    let target = Target::open(common, target)?;
+    let snapshot = SegmentSnapshot::take_rings(&target.segment, target.rings())?;
+    if output.json {
+        output.json(&SegmentJson::of(&snapshot, true))?;
+    } else {
+        head(&snapshot, output)?;
+        participants(&snapshot, output)?;
+        rings(&snapshot, output)?;
+        if target.ring.is_some() {
+            details(&snapshot, output)?;
+        }
+        counters(&snapshot, output)?;
+        holds(&snapshot, output)?;
+        faults(&snapshot, output)?;
+        memory(&snapshot, output)?;
+    }
+    Ok(Found::when(snapshot.rings.iter().any(|ring| !ring.faults.is_empty())))
+}
+
+fn head(snapshot: &SegmentSnapshot, output: &mut Output) -> Result<()> {
+    let control = &snapshot.control;
+    let mut table = Columns::pairs();
+    let mut pair = |name: &str, value: String| table.row(vec![cell(name), cell(value)]);
+    if let Some(name) = &snapshot.name {
+        pair("segment", name.clone());
+    }
+    pair("path", snapshot.path.display().to_string());
+    pair("bytes", snapshot.total_bytes.to_string());
+    pair("lifetime", format!("{:?}", snapshot.lifetime).to_lowercase());
+    let state = if control.destroyed { "destroyed" } else { "live" };
+    let copy = if snapshot.is_copy() { " (a copy: nobody can say who is alive)" } else { "" };
+    pair("state", format!("{state}{copy}"));
+    pair("uuid", uuid(snapshot.uuid));
+    let age = snapshot.age.map_or_else(String::new, |age| format!(", {} ago", duration(age)));
+    pair("created", format!("{}{age}", utc(control.created_unix_ns)));
+    pair("creator", format!("pid {}, uid {}", control.creator_pid, control.creator_uid));
+    if let Some(group) = control.group {
+        pair("group", group.to_string());
+    }
+    pair(
+        "joined",
+        format!(
+            "{} ever, {} recovered, {} places",
+            control.joined_total, control.recovered_total, control.max_participants
+        ),
+    );
+    output.table(table)
+}
+
+fn participants(snapshot: &SegmentSnapshot, output: &mut Output) -> Result<()> {
+    let mut table = Columns::new(&[">ID", ">PID", "NAME", "ALIVE", "JOINED"]);
+    for one in &snapshot.participants {
+        table.row(vec![
+            cell(one.id),
+            cell(one.pid),
+            cell(&one.name),
+            bad_when(one.alive == Some(false), alive(one.alive)),
+            cell(utc(one.joined_unix_ns)),
+        ]);
+    }
+    output.section("PARTICIPANTS", table)
+}
+
+fn rings(snapshot: &SegmentSnapshot, output: &mut Output) -> Result<()> {
+    let mut table = Columns::new(&[
+        "RING",
+        "MODE",
+        "STATE",
+        ">QSIZE",
+        ">MAXSIZE",
+        ">IN FLIGHT",
+        ">OCCUPANCY",
+        ">ENTRIES",
+        ">UNIT",
+        ">MAX PAYLOAD",
+        "BLOCKED BY",
+    ]);
+    for ring in &snapshot.rings {
+        let state = if ring.exhausted { "exhausted" } else { ring.state.name() };
+        let maxsize = Some(ring.geometry.maxsize).filter(|&maxsize| maxsize != 0);
+        table.row(vec![
+            cell(&ring.name),
+            cell(ring.mode()),
+            bad_when(state == "unknown" || state == "exhausted", state),
+            cell(changing(ring, ring.qsize)),
+            cell(or_dash(maxsize)),
+            cell(ring.in_flight),
+            cell(format!("{:.1}%", ring.occupancy * 100.0)),
+            cell(ring.geometry.entries()),
+            cell(ring.geometry.unit_bytes),
+            cell(ring.geometry.max_payload()),
+            bad_when(!ring.blocked_by.is_empty(), blockers(ring)),
+        ]);
+    }
+    output.section("RINGS", table)
+}
+
+/// Marks the numbers of a ring that did not stand still.
+fn changing(ring: &RingSnapshot, number: u64) -> String {
+    if ring.consistent { number.to_string() } else { format!("~{number}") }
+}
+
+fn blockers(ring: &RingSnapshot) -> String {
+    let name = |blocker: &ringway::shm::inspect::Blocker| {
+        let dead = if blocker.alive == Some(false) { ", dead" } else { "" };
+        let age =
+            blocker.age.map_or_else(String::new, |age| format!(", put {} ago", duration(age)));
+        format!(
+            "{} (pid {}{dead}) {} {}{age}",
+            blocker.id,
+            or_dash(blocker.pid),
+            blocker.kind.name(),
+            blocker.position
+        )
+    };
+    match ring.blocked_by.as_slice() {
+        [] => "-".to_owned(),
+        blockers => blockers.iter().map(name).collect::<Vec<_>>().join("; "),
+    }
+}
+
+fn details(snapshot: &SegmentSnapshot, output: &mut Output) -> Result<()> {
+    for ring in &snapshot.rings {
+        let (at, geometry) = (&ring.positions, &ring.geometry);
+        let mut table = Columns::pairs();
+        let mut pair = |name: &str, value: String| table.row(vec![cell(name), cell(value)]);
+        pair("first position", at.first.to_string());
+        if ring.consumer.is_some() {
+            pair("head (oldest not acknowledged)", at.head.to_string());
+            pair("peek (next to give)", at.peek.to_string());
+        } else {
+            pair("frontier (free below)", at.frontier.to_string());
+            pair("head (next to give)", at.head.to_string());
+        }
+        pair("tail (end of what is claimed)", at.tail.to_string());
+        if ring.producer.is_some() {
+            pair("intent (end of what is written)", at.intent.to_string());
+        }
+        pair("used units", format!("{} of {}", ring.used_units, geometry.entries()));
+        for (name, role) in [("producer", ring.producer), ("consumer", ring.consumer)] {
+            if let Some(role) = role {
+                let held = match role.held {
+                    Some(true) => "has the role",
+                    Some(false) => "had it last",
+                    None => "took it last",
+                };
+                let text = format!("{} (pid {}) {held}", id_or_dash(role.id), or_dash(role.pid));
+                pair(name, text);
+            }
+        }
+        let ids = |ids: &[u16]| match ids {
+            [] => "nobody".to_owned(),
+            ids => ids.iter().map(ToString::to_string).collect::<Vec<_>>().join(", "),
+        };
+        pair("waiting for packets", ids(&ring.waiters.get));
+        pair("waiting for room", ids(&ring.waiters.put));
+        pair("timestamps", if geometry.timestamps { "yes" } else { "no" }.to_owned());
+        if geometry.max_deliveries != 0 {
+            pair("deliveries at most", geometry.max_deliveries.to_string());
+        }
+        if let Some(name) = &ring.dead_letter {
+            pair("dead letters go to", name.clone());
+        }
+        if ring.schema_tag != 0 {
+            pair("schema tag", format!("{:016x}", ring.schema_tag));
+        }
+        output.section(&format!("RING {}", ring.name), table)?;
+    }
+    Ok(())
+}
+
+fn counters(snapshot: &SegmentSnapshot, output: &mut Output) -> Result<()> {
+    let mut table = Columns::new(&[
+        "RING",
+        ">PUTS",
+        ">GETS",
+        ">BYTES PUT",
+        ">BYTES GOT",
+        ">HIGH",
+        ">FULL WAITS",
+        ">EMPTY WAITS",
+        ">PUT BLOCKED",
+        ">GET BLOCKED",
+        ">REFUSED",
+        ">REDELIVERED",
+        ">SKIPPED",
+        ">DEAD",
+    ]);
+    for ring in &snapshot.rings {
+        let counters = QueueStats::from(ring.counters);
+        let time = |ns| duration(std::time::Duration::from_nanos(ns));
+        table.row(vec![
+            cell(&ring.name),
+            cell(counters.puts),
+            cell(counters.gets),
+            cell(counters.bytes_put),
+            cell(counters.bytes_got),
+            cell(counters.high_water),
+            cell(counters.full_waits),
+            cell(counters.empty_waits),
+            cell(time(counters.put_blocked_ns)),
+            cell(time(counters.get_blocked_ns)),
+            cell(counters.refused),
+            cell(counters.redelivered),
+            cell(counters.skipped),
+            cell(counters.dead_lettered),
+        ]);
+    }
+    output.section("COUNTERS", table)
+}
+
+fn holds(snapshot: &SegmentSnapshot, output: &mut Output) -> Result<()> {
+    const SHOWN: usize = 32;
+    let mut table =
+        Columns::new(&["RING", ">POSITION", "WHAT", ">ID", ">PID", "ALIVE", ">UNITS", ">PUT AGO"]);
+    for ring in &snapshot.rings {
+        for hold in ring.holds.iter().take(SHOWN) {
+            table.row(vec![
+                cell(&ring.name),
+                cell(hold.position),
+                cell(hold.kind.name()),
+                cell(id_or_dash(hold.id)),
+                cell(or_dash(hold.pid)),
+                bad_when(hold.alive == Some(false), alive(hold.alive)),
+                cell(hold.n),
+                cell(or_dash(hold.age.map(duration))),
+            ]);
+        }
+        let more = ring.holds_total.saturating_sub(SHOWN as u64);
+        if more != 0 {
+            let mut row = vec![cell(&ring.name), cell(format!("and {more} more"))];
+            row.resize_with(8, || cell(""));
+            table.row(row);
+        }
+    }
+    output.section("HOLDS", table)
+}
+
+fn faults(snapshot: &SegmentSnapshot, output: &mut Output) -> Result<()> {
+    let mut table = Columns::new(&["RING", ">POSITION", "WHAT"]);
+    for ring in &snapshot.rings {
+        for fault in &ring.faults {
+            table.row(vec![cell(&ring.name), cell(fault.position), bad(fault.what)]);
+        }
+    }
+    output.section("FAULTS (no ringway writes this)", table)
+}
+
+fn memory(snapshot: &SegmentSnapshot, output: &mut Output) -> Result<()> {
+    let mut table = Columns::new(&[">OFFSET", ">BYTES", "WHAT"]);
+    for part in &snapshot.memory_map {
+        let what = match part.ring {
+            None => part.what.to_owned(),
+            Some(index) => match snapshot.rings.iter().find(|ring| ring.index == index) {
+                Some(ring) => format!("{}: {}{}", ring.name, part.what, shape(ring, part.what)),
+                // Not asked for.
+                None => continue,
+            },
+        };
+        table.row(vec![cell(part.offset), cell(part.bytes), cell(what)]);
+    }
+    output.section("MEMORY", table)
+}
+
+/// What a part of a ring is made of.
+fn shape(ring: &RingSnapshot, what: &str) -> String {
+    let entries = ring.geometry.entries();
+    match what {
+        "claims" => format!(", {entries} x 8"),
+        "entries" => format!(", {entries} x 64"),
+        "data" => format!(", {entries} x {}", ring.geometry.unit_bytes),
+        _ => String::new(),
+    }
+}

@@ -1,0 +1,117 @@
+//! What the tool says of segments whose processes were stopped or killed.
+
+mod support;
+
+use ringway::queue::{Lease, Side};
+use support::*;
+
+/// Not a test of its own: what helper processes run.
+#[test]
+fn helper() {
+    let Some((job, place)) = helper_job() else { return };
+    let sides = |producers, consumers| descriptor(&place, "x", producers, consumers);
+    match job.as_str() {
+        "lease" | "lease-alone" => {
+            let consumers = if job == "lease" { Side::Multi } else { Side::Single };
+            let queue = sides(Side::Multi, consumers).queue().unwrap();
+            let _lease: Lease = queue.lease().unwrap();
+            ready_to_be_killed();
+        }
+        "reserve" | "reserve-alone" => {
+            let producers = if job == "reserve" { Side::Multi } else { Side::Single };
+            let queue = sides(producers, Side::Multi).queue().unwrap();
+            let _reservation = queue.reserve(20).unwrap();
+            ready_to_be_killed();
+        }
+        other => panic!("unknown job {other}"),
+    }
+}
+
+#[test]
+fn a_stopped_reader_is_named_as_what_blocks_the_ring() {
+    for (job, consumers) in [("lease", Side::Multi), ("lease-alone", Side::Single)] {
+        let place = Place::new();
+        let queue = descriptor(place.path(), "x", Side::Multi, consumers).queue().unwrap();
+        queue.put(b"held").unwrap();
+        queue.put(b"behind").unwrap();
+        let helper = Helper::start(job, &place);
+        helper.stop();
+        let json = place.json(0, &["show", "x"]);
+        let ring = &json["rings"][0];
+        let blocker = &ring["blocked_by"][0];
+        assert_eq!(blocker["kind"], "reading");
+        assert_eq!(blocker["pid"], helper.pid());
+        assert_eq!(blocker["alive"], true);
+        assert!(blocker["age_seconds"].as_f64().unwrap() >= 0.0);
+        assert_eq!((&ring["qsize"], &ring["in_flight"]), (&1.into(), &1.into()));
+        let text = place.text(0, &["show", "x:queue"]);
+        assert!(text.contains(&format!("(pid {}) reading", helper.pid())), "{text}");
+        let entries = &place.json(0, &["dump", "x"])["entries"];
+        assert_eq!(entries[0]["state"], "reading");
+        assert_eq!(entries[0]["pid"], helper.pid());
+        assert_eq!(entries[0]["payload_text"], "held");
+        assert_eq!(entries[1]["state"], "ready");
+    }
+}
+
+#[test]
+fn a_stopped_writer_is_named_as_what_blocks_the_head() {
+    for (job, producers) in [("reserve", Side::Multi), ("reserve-alone", Side::Single)] {
+        let place = Place::new();
+        let queue = descriptor(place.path(), "x", producers, Side::Multi).queue().unwrap();
+        assert!(queue.try_get().is_err());
+        let helper = Helper::start(job, &place);
+        helper.stop();
+        let json = place.json(0, &["show", "x"]);
+        let blocker = &json["rings"][0]["blocked_by"][0];
+        assert_eq!((&blocker["kind"], &blocker["pid"]), (&"writing".into(), &helper.pid().into()));
+        let entries = &place.json(0, &["dump", "x:queue"])["entries"];
+        assert_eq!(entries[0]["state"], "writing");
+        assert!(entries[0]["payload_hex"].is_null());
+    }
+}
+
+#[test]
+fn a_killed_process_is_shown_as_dead_with_what_it_held() {
+    let place = Place::new();
+    let queue = place.descriptor("x").queue().unwrap();
+    queue.put(b"held").unwrap();
+    let mut helper = Helper::start("lease", &place);
+    helper.kill();
+    wait_until("the kernel has freed its lock", || {
+        let json = place.json(0, &["show", "x"]);
+        json["participants"][1]["alive"] == false
+    });
+    let json = place.json(0, &["show", "x"]);
+    let dead = &json["participants"][1];
+    assert_eq!((&dead["pid"], &dead["alive"]), (&helper.pid().into(), &false.into()));
+    assert_eq!(json["participants"][0]["alive"], true);
+    let hold = &json["rings"][0]["holds"][0];
+    assert_eq!((&hold["pid"], &hold["alive"]), (&helper.pid().into(), &false.into()));
+    assert!(place.text(0, &["list"]).contains('1'));
+    // It was only looked at: the packet is there for the next.
+    assert!(queue.get().unwrap().redelivered);
+}
+
+#[test]
+fn an_abandoned_segment_can_be_shown_and_listed() {
+    let place = Place::new();
+    let queue = place.descriptor("x").queue().unwrap();
+    queue.put(b"held").unwrap();
+    let mut helper = Helper::start("lease", &place);
+    queue.put(b"left").unwrap();
+    let bytes = std::fs::read(place.file("x")).unwrap();
+    helper.kill();
+    drop(queue);
+    // As if both had been killed.
+    let abandoned = Place::new();
+    std::fs::write(abandoned.file("x"), &bytes).unwrap();
+    let mode = std::os::unix::fs::PermissionsExt::from_mode(0o600);
+    std::fs::set_permissions(abandoned.file("x"), mode).unwrap();
+    let json = abandoned.json(0, &["list"]);
+    assert_eq!(json[0]["participants"][0]["alive"], false);
+    assert_eq!(json[0]["participants"][1]["alive"], false);
+    assert_eq!(json[0]["rings"][0]["qsize"], 1);
+    assert_eq!(json[0]["rings"][0]["in_flight"], 1);
+    assert!(std::fs::read(abandoned.file("x")).unwrap() == bytes, "nothing was changed");
+}
