@@ -132,11 +132,7 @@ impl Core {
     }
 
     #[inline(never)]
-    fn take_single_slowly(
-        &self,
-        mine: &mut SingleConsumer,
-        wait: Wait,
-    ) -> Result<Taken, GetError> {
+    fn take_single_slowly(&self, mine: &mut SingleConsumer, wait: Wait) -> Result<Taken, GetError> {
         self.check_get()?;
         let mut missing = match self.next_single(mine) {
             Ok(taken) => return Ok(taken),

@@ -227,9 +227,8 @@ impl RingQueue {
             return Vec::new();
         }
         let place = self.core.home.place();
-        let world = place.map_or_else(World::of_heap, |(segment, ring)| {
-            World::of_segment(segment, ring)
-        });
+        let world =
+            place.map_or_else(World::of_heap, |(segment, ring)| World::of_segment(segment, ring));
         inspect::blocked_by(&self.core.ring, &world)
     }
 

@@ -52,14 +52,14 @@ pub(crate) const STEPS: &[Step] = &[
         group: Group::Test,
         about: "unit, integration, process and doc tests; builds the examples",
         // The models are far too slow without optimization: they have a step of their own.
-        cargo: "test --workspace --exclude protocol-models",
+        cargo: "test --workspace --exclude protocol-models --no-fail-fast",
         env: &[],
     },
     Step {
         name: "models",
         group: Group::Test,
         about: "explicit-state models of the protocol, and their mutants",
-        cargo: "test --release -p protocol-models",
+        cargo: "test --release -p protocol-models --no-fail-fast",
         env: &[],
     },
     Step {
@@ -73,7 +73,7 @@ pub(crate) const STEPS: &[Step] = &[
         name: "crash",
         group: Group::Test,
         about: "a SIGKILL at every named crash point",
-        cargo: "test -p shm-tests --target-dir target/crash",
+        cargo: "test -p shm-tests --no-fail-fast --target-dir target/crash",
         env: &[("RUSTFLAGS", "--cfg ringway_crash")],
     },
 ];
