@@ -153,6 +153,15 @@ impl Core {
         }
     }
 
+    /// Most records of so many units that can wait at a time.
+    #[inline]
+    pub(crate) fn capacity(&self, units: u64) -> u64 {
+        match self.ring.geometry().maxsize {
+            0 => self.ring.geometry().entries() / units,
+            maxsize => maxsize,
+        }
+    }
+
     /// Retries `attempt` until it succeeds, cannot succeed, or the time is over. `refused` is why
     /// it did not succeed at once.
     #[cold]
@@ -191,11 +200,7 @@ impl Core {
                 }
             }
         }
-        let capacity = match self.ring.geometry().maxsize {
-            0 => self.ring.geometry().entries() / units,
-            maxsize => maxsize,
-        };
-        if let Some(done) = self.spin.for_room(capacity, || {
+        if let Some(done) = self.spin.for_room(self.capacity(units), || {
             self.ring.help_room();
             tries(&mut refused)
         }) {

@@ -43,6 +43,9 @@ impl Core {
     ) -> Result<Claim, PutError> {
         self.check_put(len)?;
         let units = self.ring.units(len);
+        if wait != Wait::No && self.ring.room_is_scarce(mine, units) {
+            self.spin.pace_room(self.capacity(units));
+        }
         match self.ring.claim_single(mine, units, 1) {
             Ok(claim) => Ok(claim),
             Err(refused) => {

@@ -80,6 +80,9 @@ impl Core {
         wait: Wait,
     ) -> Result<Claim, PutError> {
         self.let_large_claim_pass(wait);
+        if wait != Wait::No && self.ring.room_is_scarce_shared(cache, units) {
+            self.spin.pace_room(self.capacity(units));
+        }
         match self.ring.claim(cache, units, self.me) {
             Ok(claim) => Ok(claim),
             Err(refused) => {
@@ -98,6 +101,9 @@ impl Core {
         wait: Wait,
     ) -> Result<(), PutError> {
         self.check_put(payload.len())?;
+        if wait != Wait::No && self.ring.room_is_scarce(mine, 1) {
+            self.spin.pace_room(self.capacity(1));
+        }
         match self.try_put_single(mine, kind, payload) {
             Ok(()) => {}
             Err(refused) => {
@@ -299,6 +305,9 @@ impl Core {
         self.check_put(0)?;
         self.let_large_claim_pass(wait);
         let mut count = payloads.len();
+        if wait != Wait::No && self.ring.room_is_scarce_shared(cache, count as u64) {
+            self.spin.pace_room(self.capacity(1));
+        }
         let mut claim = loop {
             match self.ring.claim_run(cache, count as u64, self.me) {
                 Ok(claim) => break claim,

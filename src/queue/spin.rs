@@ -56,6 +56,11 @@ fn online_cpus() -> i64 {
     sysconf(SysconfVar::_NPROCESSORS_ONLN).ok().flatten().unwrap_or(1)
 }
 
+/// Spin hints between two looks for room, in a queue of so many packets.
+fn room_pause(capacity: u64) -> u32 {
+    (capacity / 32).clamp(1, 64) as u32
+}
+
 #[inline]
 fn pause(hints: u32) {
     for _ in 0..hints {
@@ -106,7 +111,7 @@ impl Spin {
         mut look: impl FnMut() -> Option<T>,
     ) -> Option<T> {
         let looks = self.looks.load(Ordering::Relaxed);
-        let step = (capacity / 32).clamp(1, 64) as u32;
+        let step = room_pause(capacity);
         for _ in 0..looks.div_ceil(step.div_ceil(MAX_PAUSE)) {
             pause(step);
             if let Some(found) = look() {
@@ -116,6 +121,14 @@ impl Spin {
         }
         self.failed(looks);
         None
+    }
+
+    /// Waits a moment before a look for room that is known to be scarce.
+    #[cold]
+    pub(crate) fn pace_room(&self, capacity: u64) {
+        if self.looks.load(Ordering::Relaxed) != 0 {
+            pause(room_pause(capacity));
+        }
     }
 
     #[inline]

@@ -26,6 +26,8 @@ use crate::sync::{mutant, weaken};
 pub struct ProducerCache {
     limit: crossbeam_utils::CachePadded<AtomicU64>,
     exposed: AtomicU64,
+    /// Not 0: the last look at the frontier found little room.
+    scarce: AtomicU64,
     /// Sample the high-water mark when a claim ends beyond.
     sample_at: AtomicU64,
 }
@@ -114,6 +116,16 @@ impl Ring {
         Err(Refused::Corrupt("no progress while claiming", self.load_tail().1.pos))
     }
 
+    /// Says whether the next claim must look at the frontier although the last look found little
+    /// room: see `SingleProducer`.
+    #[inline(always)]
+    #[must_use]
+    pub fn room_is_scarce_shared(&self, cache: &ProducerCache, n: u64) -> bool {
+        // RELAXED, both: advice.
+        cache.scarce.load(Relaxed) != 0
+            && (self.load_tail().1.pos + n).saturating_sub(cache.limit.load(Relaxed)) > self.entries
+    }
+
     /// Checks space and `maxsize` against the very tail that is about to be claimed.
     #[inline(always)]
     fn check_room(
@@ -129,6 +141,8 @@ impl Ring {
             > self.entries
         {
             let limit = self.reclaim_limit();
+            let scarce = end + self.entries / 8 > limit + self.entries;
+            cache.scarce.store(scarce.into(), Relaxed); // RELAXED: advice.
             // SYNC frontier, passed on to our other threads.
             cache.limit.store(limit, weaken("cache_relaxed", Release));
             if end.saturating_sub(limit) > self.entries {

@@ -25,6 +25,8 @@ pub struct SingleProducer {
     tail: Mark,
     /// Past value of the reclaim limit.
     limit: u64,
+    /// The last look at the exact word found little room.
+    scarce: bool,
     /// Past value of what consumers were given, for `maxsize` and the high-water mark.
     exposed: Mark,
     extra_units: u64,
@@ -71,6 +73,7 @@ impl Ring {
         Ok(SingleProducer {
             tail,
             limit,
+            scarce: false,
             exposed,
             extra_units: line.extra_units.load(Relaxed), // RELAXED: a statistic.
             bytes: line.bytes.load(Relaxed),             // RELAXED: a statistic.
@@ -124,6 +127,14 @@ impl Ring {
         Ok(Claim { pos, n })
     }
 
+    /// Says whether the next claim must look at the consumers' words although the last look found
+    /// little room: then it pays to wait a moment, or both sides fight for one line at every packet.
+    #[inline(always)]
+    #[must_use]
+    pub fn room_is_scarce(&self, mine: &SingleProducer, n: u64) -> bool {
+        mine.scarce && (mine.tail.pos + n).wrapping_sub(mine.limit) > self.entries
+    }
+
     #[inline(always)]
     fn refusal_when_closed(&self) -> Result<(), Refused> {
         match self.closed_word() {
@@ -141,6 +152,7 @@ impl Ring {
         mine.limit = mine.limit.max(self.memory().header().hint.head_hint.load(order));
         if end.saturating_sub(mine.limit) > self.entries {
             mine.limit = self.reclaim_limit();
+            mine.scarce = end + self.entries / 8 > mine.limit + self.entries;
             if end.saturating_sub(mine.limit) > self.entries {
                 self.refusal_when_closed()?;
                 return Err(Refused::Full);
