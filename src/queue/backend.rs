@@ -65,7 +65,7 @@ pub struct QueueStats {
     pub skipped: u64,
     /// Packets delivered too often: moved to the dead-letter ring, or released for want of one.
     pub dead_lettered: u64,
-    /// Most packets seen waiting; may be up to 8 below the truth.
+    /// Most packets seen waiting; may be up to 64 below the truth.
     pub high_water: u64,
     /// Nanoseconds that blocking puts waited.
     pub put_blocked_ns: u64,

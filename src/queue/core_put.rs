@@ -215,6 +215,13 @@ impl Core {
 
     /// Takes the producer's role and starts where the last one stopped.
     pub(crate) fn become_producer(&self) -> Result<(SingleProducer, RoleGuard), PutError> {
+        // Whoever holds the role, a closed queue is closed for everybody.
+        if self.ring.is_destroyed() {
+            return Err(PutError::Destroyed);
+        }
+        if self.ring.is_closed() {
+            return Err(PutError::Closed);
+        }
         let guard = self.home.claim_role(Role::Producer).map_err(|error| match error {
             OpenError::RoleTaken { pid, .. } => PutError::RoleTaken { pid },
             OpenError::Destroyed { .. } => PutError::Destroyed,

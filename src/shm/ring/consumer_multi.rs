@@ -7,7 +7,7 @@
 //! | while it holds the record | READING(dead) below the head: adopts it, flagged |
 //! | after RELEASED | an acknowledged record: helps the frontier |
 
-use super::stamp::State;
+use super::stamp::{Mark, State};
 use super::{Missing, RETRY_LIMIT, Ring, Taken};
 use crate::shm::layout::RING_DESTROYED;
 use crate::shm::peers::Peers;
@@ -20,6 +20,36 @@ impl Ring {
     /// See [`Missing`].
     #[inline]
     pub fn take(&self, me: u16) -> Result<Taken, Missing> {
+        // The common case first, in one comparison: a record of one unit, ready.
+        let (head_word, head) = self.load_head();
+        let (stamp_word, _) = self.load_stamp(head.pos);
+        if stamp_word == self.bits.pack(State::Ready, head.pos, 1, 0)
+            && self.take_at((head_word, head), stamp_word, 1, me)
+        {
+            return self.checked(head.pos, 1);
+        }
+        self.take_slowly(me)
+    }
+
+    /// Takes the record at the head, which was READY, unless somebody is faster.
+    #[inline(always)]
+    fn take_at(&self, (head_word, head): (u64, Mark), ready: u64, n: u64, me: u16) -> bool {
+        let mine = self.bits.pack(State::Reading, head.pos, n, me);
+        let stamp = &self.memory().entry(head.pos).stamp;
+        // SYNC committed (pairs with `stamp_ready`): the winner owns it, and sees its payload.
+        if crate::sync::mutant("take_without_cas") {
+            stamp.store(mine, Release);
+        } else if stamp.compare_exchange(ready, mine, AcqRel, Relaxed).is_err() {
+            return false;
+        }
+        crate::sync::crash_point("take.between_stamp_and_head");
+        self.move_head(head_word, head.plus(n, 1), false, 0);
+        crate::sync::crash_point("take.after_head");
+        true
+    }
+
+    #[inline(never)]
+    fn take_slowly(&self, me: u16) -> Result<Taken, Missing> {
         for _ in 0..RETRY_LIMIT {
             let (head_word, head) = self.load_head();
             let (stamp_word, stamp) = self.load_stamp(head.pos);
@@ -38,22 +68,9 @@ impl Ring {
             }
             match stamp.state {
                 State::Ready => {
-                    let mine = self.bits.pack(State::Reading, head.pos, stamp.n, me);
-                    let entry = self.memory().entry(head.pos);
-                    // SYNC committed (pairs with `stamp_ready`): the winner owns it, and sees its payload.
-                    if crate::sync::mutant("take_without_cas") {
-                        entry.stamp.store(mine, Release);
-                    } else if entry
-                        .stamp
-                        .compare_exchange(stamp_word, mine, AcqRel, Relaxed)
-                        .is_err()
-                    {
-                        continue;
+                    if self.take_at((head_word, head), stamp_word, stamp.n, me) {
+                        return self.checked(head.pos, stamp.n);
                     }
-                    crate::sync::crash_point("take.between_stamp_and_head");
-                    self.move_head(head_word, head.plus(stamp.n, 1), false, 0);
-                    crate::sync::crash_point("take.after_head");
-                    return self.checked(head.pos, stamp.n);
                 }
                 // Somebody took it and has not moved the head: help.
                 State::Reading | State::Released => {

@@ -19,6 +19,9 @@ use crate::sync::AtomicU64;
 use crate::sync::Ordering::{AcqRel, Acquire, Relaxed, Release};
 use crate::sync::{mutant, weaken};
 
+/// How far the high-water mark may stay below the truth. A look costs a line of the other side's.
+pub(super) const HIGH_WATER_STEP: u64 = 64;
+
 /// What a process remembers of the consumers' side, so that it need not look at their line on every
 /// put. Belongs to one handle, or is shared by the threads of one process: the loads and stores of
 /// it carry the edge that protects readers from being overwritten (SYNC frontier).
@@ -54,6 +57,62 @@ impl Ring {
 
     #[inline]
     fn claim_as(
+        &self,
+        cache: &ProducerCache,
+        state: State,
+        n: u64,
+        packets: u64,
+        me: u16,
+    ) -> Result<Claim, Refused> {
+        // The common case first, without the loop's burden: the tail is as we see it, the cached
+        // limit leaves room, and nobody is faster.
+        if self.closed_word() == RING_OPEN && self.geometry().maxsize == 0 {
+            let (tail_word, tail) = self.load_tail();
+            let (claim_word, claim) = self.load_claim(tail.pos);
+            let end = tail.pos + n;
+            // SYNC frontier: another thread of this process may have refreshed the cache.
+            let limit = cache.limit.load(weaken("cache_not_acquired", Acquire));
+            let room = end.saturating_sub(limit) <= self.entries && end <= self.last_pos;
+            if room
+                && claim.lap < self.bits.lap(tail.pos)
+                && let Some(claim) =
+                    self.claim_at((tail_word, tail), claim_word, state, n, packets, me)
+            {
+                return Ok(claim);
+            }
+        }
+        self.claim_slowly(cache, state, n, packets, me)
+    }
+
+    /// Claims the place at the tail, which held a claim of an older lap, unless somebody is faster.
+    #[inline(always)]
+    fn claim_at(
+        &self,
+        (tail_word, tail): (u64, Mark),
+        older: u64,
+        state: State,
+        n: u64,
+        packets: u64,
+        me: u16,
+    ) -> Option<Claim> {
+        let mine = self.bits.pack(state, tail.pos, n, me);
+        let slot = self.memory().claim(tail.pos);
+        if mutant("claim_without_cas") {
+            slot.store(mine, Release);
+            self.move_tail(tail_word, tail.plus(n, packets));
+            return Some(Claim { pos: tail.pos, n });
+        }
+        // SYNC claimed (pairs with `load_claim`). From an older lap only: the place is ours.
+        let order = weaken("claim_relaxed", AcqRel);
+        slot.compare_exchange(older, mine, order, Relaxed).ok()?;
+        crate::sync::crash_point("claim.between_claim_and_tail");
+        self.move_tail(tail_word, tail.plus(n, packets));
+        crate::sync::crash_point("claim.after_tail");
+        Some(Claim { pos: tail.pos, n })
+    }
+
+    #[inline(never)]
+    fn claim_slowly(
         &self,
         cache: &ProducerCache,
         state: State,
@@ -97,20 +156,9 @@ impl Ring {
             if attempt == 0 || !mutant("room_checked_once") {
                 self.check_room(cache, tail, n, packets)?;
             }
-            let mine = self.bits.pack(state, tail.pos, n, me);
-            let slot = self.memory().claim(tail.pos);
-            if mutant("claim_without_cas") {
-                slot.store(mine, Release);
-                self.move_tail(tail_word, tail.plus(n, packets));
-                return Ok(Claim { pos: tail.pos, n });
-            }
-            // SYNC claimed (pairs with `load_claim`). From an older lap only: the place is ours.
-            let order = weaken("claim_relaxed", AcqRel);
-            if slot.compare_exchange(claim_word, mine, order, Relaxed).is_ok() {
-                crate::sync::crash_point("claim.between_claim_and_tail");
-                self.move_tail(tail_word, tail.plus(n, packets));
-                crate::sync::crash_point("claim.after_tail");
-                return Ok(Claim { pos: tail.pos, n });
+            let claimed = self.claim_at((tail_word, tail), claim_word, state, n, packets, me);
+            if let Some(claim) = claimed {
+                return Ok(claim);
             }
         }
         Err(Refused::Corrupt("no progress while claiming", self.load_tail().1.pos))
@@ -195,8 +243,8 @@ impl Ring {
         self.count_put(claim.n - 1, len as u64);
     }
 
-    /// Samples the high-water mark, now and then: at least whenever 8 more packets than the mark can
-    /// be waiting.
+    /// Samples the high-water mark, now and then: at least whenever [`HIGH_WATER_STEP`] more packets
+    /// than the mark can be waiting.
     #[inline(always)]
     pub fn sample_high_water_shared(&self, cache: &ProducerCache, claim: &Claim) {
         // RELAXED: a statistic.
@@ -211,7 +259,7 @@ impl Ring {
         let waiting = self.waiting();
         // RELAXED: a statistic.
         let high = line.high_water.fetch_max(waiting, Relaxed).max(waiting);
-        let next = self.load_tail().1.pos + (high - waiting) + 8;
+        let next = self.load_tail().1.pos + (high - waiting) + HIGH_WATER_STEP;
         // RELAXED: as above.
         cache.sample_at.store(next, Relaxed);
     }

@@ -9,6 +9,7 @@
 //! | between stamp and tail | READY of this lap at the tail: rolls over it |
 //! | after that, with the record already taken | a stamp of this lap in any state: rolls over it |
 
+use super::producer_multi::HIGH_WATER_STEP;
 use super::stamp::{Mark, State};
 use super::{Claim, Refused, Ring};
 use crate::shm::layout::RING_OPEN;
@@ -200,7 +201,7 @@ impl Ring {
     }
 
     /// Compares what waits with the mark, and says when to look next: when as many records more
-    /// have been put as it would take to beat it by 8.
+    /// have been put as it would take to beat it by [`HIGH_WATER_STEP`].
     #[cold]
     fn sample_high_water(&self, mine: &mut SingleProducer) {
         mine.exposed = self.exposed();
@@ -210,6 +211,6 @@ impl Ring {
             // RELAXED: a statistic; we alone write it.
             self.memory().header().producers.high_water.store(waiting, Relaxed);
         }
-        mine.sample_at = mine.tail.pos + (mine.high_water - waiting) + 8;
+        mine.sample_at = mine.tail.pos + (mine.high_water - waiting) + HIGH_WATER_STEP;
     }
 }

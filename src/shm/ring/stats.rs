@@ -30,7 +30,7 @@ pub struct RingStats {
     pub skipped: u64,
     /// Packets delivered too often.
     pub dead_lettered: u64,
-    /// Most packets seen waiting: at least what waits now, at most 8 below the truth.
+    /// Most packets seen waiting: at least what waits now, at most 64 below the truth.
     pub high_water: u64,
     /// Nanoseconds that blocking puts waited.
     pub put_blocked_ns: u64,
