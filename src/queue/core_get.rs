@@ -139,8 +139,7 @@ impl Core {
             Err(missing) => missing,
         };
         if missing == Missing::Empty && wait != Wait::No {
-            let found =
-                self.spin.for_record(|| self.ring.stamped_at_cursor(mine, 0).then_some(()));
+            let found = self.spin.for_record(|| self.ring.stamped_at_cursor(mine, 0).then_some(()));
             if found.is_some() {
                 self.spin.found_stream(self.ring.stamped_at_cursor(mine, 1));
             }

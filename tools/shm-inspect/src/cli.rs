@@ -37,7 +37,7 @@ pub(crate) struct Cli {
 
 #[derive(Debug, Args)]
 pub(crate) struct Common {
-    /// Where the segments lie [default: $RINGWAY_DIR, else /dev/shm/ringway-<uid>]
+    /// Where the segments lie [default: $RINGWAY_DIR, else /dev/shm/ringway-UID]
     #[arg(long, value_name = "DIR", global = true)]
     pub(crate) dir: Option<PathBuf>,
     /// The group that shares the directory, by its number

@@ -1,4 +1,4 @@
-//! What SEGMENT[:RING] means: a segment by its name, or a copy in a file.
+//! What `SEGMENT[:RING]` means: a segment by its name, or a copy in a file.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
