@@ -42,36 +42,8 @@ impl Wait {
     }
 }
 
-/// Numbers of one queue: see the field docs for exactness.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Serialize)]
-pub struct QueueStats {
-    /// Packets ever put.
-    pub puts: u64,
-    /// Packets ever taken for the first time.
-    pub gets: u64,
-    /// Payload bytes ever put.
-    pub bytes_put: u64,
-    /// Payload bytes ever taken for the first time.
-    pub bytes_got: u64,
-    /// Times a blocking put had to wait.
-    pub full_waits: u64,
-    /// Times a blocking get had to wait.
-    pub empty_waits: u64,
-    /// Puts refused because the queue was full.
-    pub refused: u64,
-    /// Packets delivered again.
-    pub redelivered: u64,
-    /// Packets claimed but never committed.
-    pub skipped: u64,
-    /// Packets delivered too often: moved to the dead-letter ring, or released for want of one.
-    pub dead_lettered: u64,
-    /// Most packets seen waiting; may be up to 64 below the truth.
-    pub high_water: u64,
-    /// Nanoseconds that blocking puts waited.
-    pub put_blocked_ns: u64,
-    /// Nanoseconds that blocking gets waited.
-    pub get_blocked_ns: u64,
-}
+/// Numbers of one queue since its creation: see the field docs for exactness.
+pub use crate::shm::ring::RingStats as QueueStats;
 
 /// One opened queue of any kind. All methods may be called from any thread.
 ///
@@ -141,25 +113,5 @@ pub trait QueueBackend: Send + Sync + std::fmt::Debug {
     /// For kinds made of a Ringway ring: what a `Selector` waits on.
     fn ring(&self) -> Option<&crate::queue::RingQueue> {
         None
-    }
-}
-
-impl From<crate::shm::ring::RingStats> for QueueStats {
-    fn from(ring: crate::shm::ring::RingStats) -> Self {
-        Self {
-            puts: ring.puts,
-            gets: ring.gets,
-            bytes_put: ring.bytes_put,
-            bytes_got: ring.bytes_got,
-            full_waits: ring.full_waits,
-            empty_waits: ring.empty_waits,
-            refused: ring.refused,
-            redelivered: ring.redelivered,
-            skipped: ring.skipped,
-            dead_lettered: ring.dead_lettered,
-            high_water: ring.high_water,
-            put_blocked_ns: ring.put_blocked_ns,
-            get_blocked_ns: ring.get_blocked_ns,
-        }
     }
 }

@@ -315,7 +315,7 @@ impl QueueBackend for RingQueue {
     }
 
     fn stats(&self) -> QueueStats {
-        if self.is_forked() { QueueStats::default() } else { self.core.ring.stats().into() }
+        if self.is_forked() { QueueStats::default() } else { self.core.ring.stats() }
     }
 
     fn ring(&self) -> Option<&RingQueue> {

@@ -72,9 +72,9 @@ pub(crate) const STEPS: &[Step] = &[
     Step {
         name: "crash",
         group: Group::Test,
-        about: "a SIGKILL at every named crash point",
-        cargo: "test -p shm-tests --no-fail-fast --target-dir target/crash",
-        env: &[("RUSTFLAGS", "--cfg ringway_crash")],
+        about: "a death at every named crash point of the ring, in every mode",
+        cargo: "run --release -p loom-tests -- crashes",
+        env: &[],
     },
 ];
 

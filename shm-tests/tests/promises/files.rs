@@ -6,9 +6,11 @@ use std::path::{Path, PathBuf};
 
 use nix::mount::{MntFlags, MsFlags, mount, umount2};
 use nix::sched::{CloneFlags, unshare};
+use nix::sys::statvfs::statvfs;
 use ringway::queue::{QueueConfig, QueueDescriptor};
 use ringway::shm::Lifetime;
 use shm_tests::place::Place;
+use shm_tests::wait_until;
 
 use crate::{mpmc, place};
 
@@ -176,6 +178,8 @@ fn on_a_small_filesystem() {
     }
     drop(filler);
     fs::remove_file(small.join("filler")).unwrap();
+    // A process that another test is just starting may still hold the file.
+    wait_until("the room is free", || statvfs(&small).unwrap().blocks_available() > 100);
     peer.open_as("small", &there("small", 4096));
     peer.quit();
     other.quit();

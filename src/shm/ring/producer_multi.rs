@@ -243,8 +243,8 @@ impl Ring {
         self.count_put(claim.n - 1, len as u64);
     }
 
-    /// Samples the high-water mark, now and then: at least whenever [`HIGH_WATER_STEP`] more packets
-    /// than the mark can be waiting.
+    /// Samples the high-water mark, now and then: at least whenever 64 more packets than the mark can
+    /// be waiting.
     #[inline(always)]
     pub fn sample_high_water_shared(&self, cache: &ProducerCache, claim: &Claim) {
         // RELAXED: a statistic.

@@ -201,7 +201,7 @@ impl Ring {
     }
 
     /// Compares what waits with the mark, and says when to look next: when as many records more
-    /// have been put as it would take to beat it by [`HIGH_WATER_STEP`].
+    /// have been put as it would take to beat it by `HIGH_WATER_STEP`.
     #[cold]
     fn sample_high_water(&self, mine: &mut SingleProducer) {
         mine.exposed = self.exposed();

@@ -8,7 +8,7 @@ use super::Ring;
 use crate::sync::Ordering::Relaxed;
 
 /// Numbers of one ring since its creation.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Serialize)]
 pub struct RingStats {
     /// Packets ever put.
     pub puts: u64,

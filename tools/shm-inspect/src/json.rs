@@ -179,7 +179,7 @@ impl RingJson {
             state: ring.state.name(),
             exhausted: ring.exhausted,
             consistent: ring.consistent,
-            counters: ring.counters.into(),
+            counters: ring.counters,
             entries: geometry.entries(),
             used_units: ring.used_units,
             unit_bytes: geometry.unit_bytes,

@@ -1,6 +1,5 @@
 //! `show`: one segment, or one ring of it.
 
-use ringway::queue::QueueStats;
 use ringway::shm::inspect::{RingSnapshot, SegmentSnapshot};
 
 use crate::Found;
@@ -202,7 +201,7 @@ fn counters(snapshot: &SegmentSnapshot, output: &mut Output) -> Result<()> {
         ">DEAD",
     ]);
     for ring in &snapshot.rings {
-        let counters = QueueStats::from(ring.counters);
+        let counters = ring.counters;
         let time = |ns| duration(std::time::Duration::from_nanos(ns));
         table.row(vec![
             cell(&ring.name),
