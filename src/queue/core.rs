@@ -139,6 +139,14 @@ impl Core {
         }
     }
 
+    /// To be called after a take, for producers that wait below `maxsize`.
+    #[inline(always)]
+    pub(crate) fn room_made_by_taking(&self) {
+        if self.ring.geometry().maxsize != 0 {
+            self.room_made();
+        }
+    }
+
     #[cold]
     fn wake_for_room(&self) {
         if self.ring.geometry().consumers == Side::Multi {
@@ -239,7 +247,7 @@ impl Core {
         // RELAXED: a hint.
         let word = self.header().shared.large_claim.load(Relaxed);
         if word != 0 && wait != Wait::No {
-            large_claim::let_pass(&self.ring, self.me, word);
+            large_claim::let_pass(&self.ring, word, wait);
         }
     }
 
@@ -267,7 +275,7 @@ impl Core {
             }
             return match self.ring.take(self.me) {
                 Ok(taken) => {
-                    self.probe_now_and_then(taken.pos);
+                    self.probe_now_and_then(taken.pos, taken.n);
                     Ok(taken)
                 }
                 Err(missing) => self.wait_for_record(missing, wait, || {
@@ -283,8 +291,8 @@ impl Core {
     /// Looks whether the holder of the oldest lease lives, every so many takes: a busy ring is never
     /// idle, and would notice only once it is full.
     #[inline(always)]
-    fn probe_now_and_then(&self, pos: u64) {
-        if pos & 0x3ff == 0 {
+    fn probe_now_and_then(&self, pos: u64, n: u64) {
+        if pos & 0x3ff < n {
             self.probe();
         }
     }
@@ -310,6 +318,7 @@ impl Core {
         mut attempt: impl FnMut() -> Result<Taken, Missing>,
     ) -> Result<Taken, GetError> {
         let mut tries = |missing: &mut Missing| -> Option<Result<Taken, GetError>> {
+            let mut gone = false;
             loop {
                 match attempt() {
                     Ok(taken) => match self.filter_dead_letter(taken) {
@@ -318,7 +327,13 @@ impl Core {
                     },
                     Err(why) => {
                         *missing = why;
-                        return match self.explain(why) {
+                        let pending = matches!(why, Missing::Pending { owner: 0, .. });
+                        if pending && !gone && self.peers().producer_is_gone() {
+                            // It may have committed between our look and its end: look again.
+                            gone = true;
+                            continue;
+                        }
+                        return match self.explain(why, gone) {
                             Explained::Final(error) => Some(Err(error)),
                             Explained::Again => continue,
                             Explained::Wait => None,
@@ -356,19 +371,26 @@ impl Core {
         mut missing: Missing,
         tries: &mut impl FnMut(&mut Missing) -> Option<Result<Taken, GetError>>,
     ) -> Option<Result<Taken, GetError>> {
-        while recovery::skip_dead_writer(&self.ring, self.peers()) {}
-        if self.ring.geometry().consumers == Side::Multi {
-            while let Some(taken) = self.ring.adopt(self.peers()) {
-                if let Some(taken) = self.filter_dead_letter(taken) {
-                    return Some(Ok(taken));
+        loop {
+            let skipped = recovery::skip_dead_writer(&self.ring, self.peers());
+            if self.ring.geometry().consumers == Side::Multi {
+                while let Some(taken) = self.ring.adopt(self.peers()) {
+                    if let Some(taken) = self.filter_dead_letter(taken) {
+                        return Some(Ok(taken));
+                    }
                 }
             }
+            let done = tries(&mut missing);
+            // Behind one that was skipped there may be another.
+            if done.is_some() || !skipped {
+                return done;
+            }
         }
-        tries(&mut missing)
     }
 
-    /// Says what `why` means for the caller.
-    fn explain(&self, why: Missing) -> Explained {
+    /// Says what `why` means for the caller; `gone` says that the single producer was seen to be gone
+    /// before that look.
+    fn explain(&self, why: Missing, gone: bool) -> Explained {
         match why {
             Missing::Empty => Explained::Wait,
             Missing::Destroyed => Explained::Final(GetError::Destroyed),
@@ -379,7 +401,7 @@ impl Core {
             }
             // A put that began before the close. If its producer is dead, nothing more comes; a
             // successor sees `closed` before it writes.
-            Missing::Pending { owner: 0, .. } if self.peers().producer_is_gone() => self.sealed(),
+            Missing::Pending { owner: 0, .. } if gone => self.sealed(),
             Missing::Pending { .. } => Explained::Wait,
             Missing::Sealed => self.sealed(),
         }
@@ -403,6 +425,8 @@ impl Core {
             return GetError::Empty;
         }
         match self.ring.leased(self.me) {
+            // A put that began before the close.
+            0 if self.ring.waiting() != 0 => GetError::Draining { in_flight: 0 },
             0 => GetError::Empty,
             in_flight => GetError::Draining { in_flight },
         }
@@ -447,15 +471,19 @@ impl Core {
     pub(crate) fn close(&self) {
         self.ring.begin_close();
         self.finish_close();
+        self.wake_everybody();
+    }
+
+    fn wake_everybody(&self) {
         wait::wake_all(self.header(), For::Records, self.peers());
         wait::wake_all(self.header(), For::Room, self.peers());
+        self.slot_back.notify_all();
     }
 
     /// Marks the ring destroyed, and wakes everybody to hear of it.
     pub(crate) fn destroyed(&self) {
         self.ring.mark_destroyed();
-        wait::wake_all(self.header(), For::Records, self.peers());
-        wait::wake_all(self.header(), For::Room, self.peers());
+        self.wake_everybody();
     }
 
     fn finish_close(&self) {

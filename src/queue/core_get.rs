@@ -19,9 +19,7 @@ impl Core {
             Side::Multi => self.take_multi(wait)?,
             Side::Single => self.take_shared(wait)?,
         };
-        if self.ring.geometry().maxsize != 0 {
-            self.room_made();
-        }
+        self.room_made_by_taking();
         Ok(taken)
     }
 
@@ -44,7 +42,7 @@ impl Core {
 
     /// Takes the parked state back, unless leases are out.
     pub(crate) fn unpark(&self) -> Option<SingleConsumer> {
-        if self.open_leases() != 0 {
+        if !self.is_here() || self.open_leases() != 0 {
             return None;
         }
         let mut slot = self.lock_consumer();
@@ -64,11 +62,11 @@ impl Core {
     ) -> Result<Taken, GetError> {
         self.check_get()?;
         let mut lost = None;
-        let mut attempt = || {
+        let attempt_in = |lost: &mut Option<GetError>| {
             let mut slot = match lock(self) {
                 Ok(slot) => slot,
                 Err(error) => {
-                    lost = Some(error);
+                    *lost = Some(error);
                     return Err(Missing::Destroyed);
                 }
             };
@@ -77,7 +75,10 @@ impl Core {
             self.leases.fetch_add(1, Relaxed);
             Ok(taken)
         };
-        let first = attempt();
+        let first = attempt_in(&mut lost);
+        if let Some(error) = lost.take() {
+            return Err(error);
+        }
         let result = match first {
             Ok(taken) => Ok(taken),
             Err(missing) => {
@@ -89,18 +90,16 @@ impl Core {
                         Err(_) => Some(()),
                     });
                 }
-                // A role that was lost shows as `Destroyed`: nothing is to be published then.
-                if missing != Missing::Destroyed
-                    && let Ok(mut slot) = lock(self)
-                {
+                if let Ok(mut slot) = lock(self) {
                     self.ring.publish_hint(slot_state(&mut slot));
                 }
-                self.wait_for_record(missing, wait, attempt)
+                self.wait_for_record(missing, wait, || attempt_in(&mut lost))
             }
         };
-        match lost {
-            Some(error) => Err(error),
-            None => result,
+        // A role that was lost shows as `Destroyed`; but what was taken is taken.
+        match (result, lost) {
+            (Err(_), Some(error)) => Err(error),
+            (result, _) => result,
         }
     }
 

@@ -88,12 +88,11 @@ impl Core {
     pub(crate) fn abandon_in_place(&self, claim: &Claim, state: Option<&SingleProducer>) {
         match state {
             Some(state) => self.ring.abandon_single(state),
-            None => {
-                self.ring.abandon(claim, self.me);
-                // Consumers may wait for what lies behind it.
-                self.published();
-            }
+            None => self.ring.abandon(claim, self.me),
         }
+        // Consumers may wait for what lies behind it, drainers for this, producers for its room.
+        self.published();
+        self.room_made();
     }
 
     /// Claims room, and takes the producer's state out of its slot until the record is committed.

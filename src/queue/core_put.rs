@@ -10,6 +10,7 @@ use crate::queue::roles::{Role, RoleGuard, Slot};
 use crate::shm::os::monotonic_ns;
 use crate::shm::ring::{Claim, ProducerCache, Refused, SingleProducer};
 use crate::shm::storage::Side;
+use crate::shm::wait::SLICE;
 use crate::sync::Ordering;
 
 /// Most records of one claim of `put_many`: as many as amortize the claim.
@@ -175,8 +176,11 @@ impl Core {
                     *slot = Slot::Shared(state, guard);
                     return Ok(slot);
                 }
+                Slot::Lent(_) if self.ring.is_destroyed() => return Err(PutError::Destroyed),
+                Slot::Lent(_) if self.ring.is_closed() => return Err(PutError::Closed),
                 Slot::Lent(thread) if *thread != std::thread::current().id() => {
-                    // Another thread writes in place: its record comes first.
+                    // Another thread writes in place: its record comes first. In slices, so that
+                    // what another process closes or destroys is noticed.
                     slot = match wait {
                         Wait::No => return Err(PutError::RoleTaken { pid: std::process::id() }),
                         Wait::Until(deadline) => {
@@ -184,9 +188,9 @@ impl Core {
                             if left.is_zero() {
                                 return Err(PutError::Timeout);
                             }
-                            self.wait_for_slot(slot, Some(left))
+                            self.wait_for_slot(slot, left.min(SLICE))
                         }
-                        Wait::Forever | Wait::Interruptible => self.wait_for_slot(slot, None),
+                        Wait::Forever | Wait::Interruptible => self.wait_for_slot(slot, SLICE),
                     };
                 }
                 _ => return Err(PutError::RoleTaken { pid: std::process::id() }),
@@ -198,17 +202,12 @@ impl Core {
     fn wait_for_slot<'a>(
         &self,
         slot: MutexGuard<'a, Slot<SingleProducer>>,
-        left: Option<Duration>,
+        left: Duration,
     ) -> MutexGuard<'a, Slot<SingleProducer>> {
         // RELAXED, both: under the slot's lock.
         self.slot_waiters.fetch_add(1, Ordering::Relaxed);
-        let slot = match left {
-            None => self.slot_back.wait(slot).unwrap_or_else(PoisonError::into_inner),
-            Some(left) => {
-                let waited = self.slot_back.wait_timeout(slot, left);
-                waited.unwrap_or_else(PoisonError::into_inner).0
-            }
-        };
+        let waited = self.slot_back.wait_timeout(slot, left);
+        let slot = waited.unwrap_or_else(PoisonError::into_inner).0;
         self.slot_waiters.fetch_sub(1, Ordering::Relaxed);
         slot
     }
@@ -258,6 +257,9 @@ impl Core {
         payloads: &[&[u8]],
         wait: Wait,
     ) -> (usize, Option<PutError>) {
+        if !self.is_here() {
+            return (0, Some(PutError::Forked));
+        }
         for (done, payload) in payloads.iter().enumerate() {
             if let Err(error) = self.check_put(payload.len()) {
                 self.published();

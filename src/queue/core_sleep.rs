@@ -39,6 +39,9 @@ impl Core {
         // SYNC doorbell: read before the bit is set, so that a wake after it changes it.
         let mut seen = doorbell();
         local.enter(header, what, self.me);
+        // A slice is over when this long has passed since the last look for the dead, however often
+        // the doorbell was rung: it is shared by all that this process waits for.
+        let mut slice_began = Instant::now();
         let mut slice_over = false;
         let ended = loop {
             // SYNC waiters: between the bit and the look.
@@ -57,7 +60,10 @@ impl Core {
             if woken == Woken::Interrupted && matches!(wait, Wait::Interruptible) {
                 break Err(Slept::Interrupted);
             }
-            slice_over = woken != Woken::Rung;
+            slice_over = woken != Woken::Rung || slice_began.elapsed() >= SLICE;
+            if slice_over {
+                slice_began = Instant::now();
+            }
             seen = doorbell();
             local.again(header, what, self.me);
         };
@@ -69,7 +75,7 @@ impl Core {
     /// Whoever leaves a wait may have eaten a wake that another needs.
     fn pass_on(&self, what: For) {
         let (summary, useful) = match what {
-            For::Records => (&self.header().shared.get_waiters, self.ring.waiting() != 0),
+            For::Records => (&self.header().shared.get_waiters, self.ring.waiting() != 0 || self.ring.hinted()),
             For::Room => (&self.header().shared.put_waiters, !self.ring.is_full()),
         };
         // SYNC waiters.

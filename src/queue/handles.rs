@@ -23,8 +23,8 @@ pub struct Producer {
 }
 
 enum ProducerSide {
-    /// The role's lock lives as long as the handle.
-    Single(SingleProducer, #[expect(dead_code, reason = "held for its drop")] RoleGuard),
+    /// The state, and the role's lock, which lives as long as the handle.
+    Single(SingleProducer, Option<RoleGuard>),
     Multi(ProducerCache),
 }
 
@@ -61,7 +61,7 @@ impl Producer {
                         return Err(PutError::RoleTaken { pid: std::process::id() });
                     }
                 };
-                ProducerSide::Single(state, guard)
+                ProducerSide::Single(state, Some(guard))
             }
         };
         Ok(Self { core, side })
@@ -118,9 +118,14 @@ impl Producer {
 
 impl Drop for Producer {
     fn drop(&mut self) {
-        if matches!(self.side, ProducerSide::Single(..)) && self.core.is_here() {
-            *self.core.lock_producer() = Slot::Vacant;
-            self.core.slot_back.notify_one();
+        if let ProducerSide::Single(_, guard) = &mut self.side
+            && self.core.is_here()
+        {
+            let mut slot = self.core.lock_producer();
+            // Under the slot's lock: whoever finds it vacant finds the role free.
+            drop(guard.take());
+            *slot = Slot::Vacant;
+            self.core.slot_back.notify_all();
         }
     }
 }
@@ -159,7 +164,8 @@ impl InPlace<'_> {
 
     #[inline]
     fn finish(mut self, len: usize) {
-        if let Some(mut claim) = self.claim.take() {
+        // A forked child has no such memory: it puts nothing.
+        if let Some(mut claim) = self.claim.take().filter(|_| self.core.is_here()) {
             self.core.commit_in_place(
                 &mut claim,
                 self.state.as_deref_mut(),
@@ -176,7 +182,7 @@ impl Deref for InPlace<'_> {
 
     #[inline]
     fn deref(&self) -> &[u8] {
-        let claim = self.claim.as_ref();
+        let claim = self.claim.as_ref().filter(|_| self.core.is_here());
         claim.map_or(&[], |claim| self.core.ring.claimed_payload(claim, self.inline, self.len))
     }
 }
@@ -185,14 +191,15 @@ impl DerefMut for InPlace<'_> {
     #[inline]
     fn deref_mut(&mut self) -> &mut [u8] {
         let (core, inline, len) = (self.core, self.inline, self.len);
-        let claim = self.claim.as_mut();
+        let claim = self.claim.as_mut().filter(|_| core.is_here());
         claim.map_or(&mut [], |claim| core.ring.payload_mut(claim, inline, len))
     }
 }
 
 impl Drop for InPlace<'_> {
     fn drop(&mut self) {
-        if let Some(claim) = self.claim.take() {
+        // A forked child has no such memory.
+        if let Some(claim) = self.claim.take().filter(|_| self.core.is_here()) {
             self.core.abandon_in_place(&claim, self.state.as_deref());
         }
     }
@@ -298,6 +305,7 @@ impl Consumer {
         if let ConsumerSide::Single(Some(state), _) = &mut self.side {
             let core = &*self.core;
             let taken = core.take_single(state, wait)?;
+            core.room_made_by_taking();
             let info = RecordInfo::new(&taken, core.ring.timestamp(&taken));
             let bomb = GiveBack { core, state, taken };
             let result = read(core.ring.payload(&bomb.taken), info);
@@ -342,13 +350,18 @@ impl Consumer {
         self.unpark();
         match &mut self.side {
             ConsumerSide::Multi => self.core.take_record(wait),
-            ConsumerSide::Single(None, _) => self.core.take_parked(wait),
+            ConsumerSide::Single(None, _) => {
+                let taken = self.core.take_parked(wait)?;
+                self.core.room_made_by_taking();
+                Ok(taken)
+            }
             ConsumerSide::Single(local, _) => {
                 let Some(state) = local else { return Err(GetError::Empty) };
                 let taken = self.core.take_single(state, wait)?;
                 if let Some(state) = local.take() {
                     self.core.park(state);
                 }
+                self.core.room_made_by_taking();
                 Ok(taken)
             }
         }
@@ -376,14 +389,19 @@ impl GiveBack<'_> {
         let mut this = std::mem::ManuallyDrop::new(self);
         let (pos, n) = (this.taken.pos, this.taken.n);
         let core = this.core;
-        core.ring.ack_single(this.state, pos, n);
-        core.room_made();
+        // A child that forked inside the reader has no such memory.
+        if core.is_here() {
+            core.ring.ack_single(this.state, pos, n);
+            core.room_made();
+        }
     }
 }
 
 impl Drop for GiveBack<'_> {
     fn drop(&mut self) {
-        self.core.ring.give_back_single(self.state, self.taken.pos);
+        if self.core.is_here() {
+            self.core.ring.give_back_single(self.state, self.taken.pos);
+        }
     }
 }
 

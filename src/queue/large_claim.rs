@@ -3,9 +3,10 @@
 //! The word holds who waits, for how many units, and until when that is to be honoured: a waiter
 //! renews it in each slice, so that one that is stopped or dead is forgotten by itself.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use crate::shm::os::monotonic_ns;
+use crate::queue::Wait;
 use crate::shm::ring::Ring;
 use crate::shm::wait::SLICE;
 use crate::sync::Ordering::{AcqRel, Relaxed};
@@ -63,7 +64,8 @@ impl Drop for Announced<'_> {
     fn drop(&mut self) {
         let slot = &self.ring.memory().header().shared.large_claim;
         let word = slot.load(Relaxed); // RELAXED: a hint.
-        if word & ((1 << OWNER_BITS) - 1) == u64::from(self.owner) {
+        // Not another's of this process, which has the same owner.
+        if who_and_units(word) == who_and_units(pack(0, self.units, self.owner)) {
             // RELAXED: a hint.
             let _ = slot.compare_exchange(word, 0, AcqRel, Relaxed);
         }
@@ -72,10 +74,7 @@ impl Drop for Announced<'_> {
 
 /// Waits until the announcement is withdrawn, met, or no longer to be honoured.
 #[cold]
-pub(crate) fn let_pass(ring: &Ring, me: u16, word: u64) {
-    if word & ((1 << OWNER_BITS) - 1) == u64::from(me) {
-        return;
-    }
+pub(crate) fn let_pass(ring: &Ring, word: u64, wait: Wait) {
     let units = (word >> OWNER_BITS) & ((1 << UNIT_BITS) - 1);
     let give_up = monotonic_ns() + SLICE.as_nanos() as u64;
     loop {
@@ -85,7 +84,8 @@ pub(crate) fn let_pass(ring: &Ring, me: u16, word: u64) {
         let gone = who_and_units(current) != who_and_units(word);
         let void = honoured_until_ms(current) <= (now / MS) & TIME_MASK;
         let fits = ring.used_units() + units < ring.geometry().entries();
-        if gone || void || fits || now >= give_up {
+        let late = matches!(wait, Wait::Until(deadline) if Instant::now() >= deadline);
+        if gone || void || fits || late || now >= give_up {
             return;
         }
         std::thread::sleep(Duration::from_micros(200));

@@ -87,9 +87,15 @@ impl Selector {
             Look::Nothing(_) => {}
         }
         let spin = std::mem::take(&mut self.spin);
-        let found = spin.for_record(|| match self.look() {
-            Look::Nothing(left) if left > 0 => None,
-            other => Some(other),
+        // Only at what a put writes: the full look may cost a system call for each queue.
+        let found = spin.for_record(|| {
+            if !self.queues.iter().any(may_have_something) {
+                return None;
+            }
+            match self.look() {
+                Look::Nothing(left) if left > 0 => None,
+                other => Some(other),
+            }
         });
         self.spin = spin;
         match found {
@@ -115,7 +121,8 @@ impl Selector {
                     return Look::Found(index, lease);
                 }
                 Err(GetError::Empty | GetError::Draining { .. }) => left += 1,
-                Err(GetError::Closed) => self.done[index] = true,
+                // What this process itself still holds may be given back.
+                Err(GetError::Closed) => self.done[index] = self.queues[index].in_flight() == 0,
                 Err(error) => {
                     self.done[index] = true;
                     return Look::Failed(error);
@@ -155,6 +162,17 @@ impl Selector {
                 return Err(GetError::Interrupted);
             }
         }
+    }
+}
+
+/// Says, for the price of a few loads, whether a full look at the queue may find something.
+fn may_have_something(queue: &Queue) -> bool {
+    match queue.backend().ring() {
+        Some(ring) => {
+            let ring = ring.raw();
+            ring.waiting() != 0 || ring.hinted() || ring.is_closed()
+        }
+        None => true,
     }
 }
 

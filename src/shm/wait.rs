@@ -102,13 +102,13 @@ pub fn wake_one(header: &RingHeader, what: For, peers: &dyn Peers) -> bool {
         if words == 0 {
             return false;
         }
-        let index = words.trailing_zeros() as usize % WAITER_WORDS;
+        let index = pick(words.into()) as usize % WAITER_WORDS;
         for _ in 0..64 {
             let bits = line.words[index].load(Acquire); // SYNC waiters.
             if bits == 0 {
                 break;
             }
-            let bit = bits & bits.wrapping_neg();
+            let bit = 1 << pick(bits);
             // SYNC waiters: who takes the bit out rings.
             if line.words[index].fetch_and(!bit, AcqRel) & bit == 0 {
                 continue;
@@ -127,6 +127,14 @@ pub fn wake_one(header: &RingHeader, what: For, peers: &dyn Peers) -> bool {
         }
     }
     false
+}
+
+/// Picks one of the bits, another one each time: the lowest would always be served first.
+fn pick(bits: u64) -> u32 {
+    static TURN: core::sync::atomic::AtomicU32 = core::sync::atomic::AtomicU32::new(0);
+    // RELAXED: any turn will do. Not shared memory, so not loom's.
+    let turn = if cfg!(loom) { 0 } else { TURN.fetch_add(7, Relaxed) % 64 };
+    (bits.rotate_right(turn).trailing_zeros() + turn) % 64
 }
 
 /// Wakes everybody: at close and destroy.

@@ -136,11 +136,15 @@ impl Ring {
     /// Adopts a record if the hint says that one lies about. Cheap when not.
     #[inline(always)]
     pub fn adopt_hinted(&self, peers: &dyn Peers) -> Option<Taken> {
+        if self.hinted() { self.adopt(peers) } else { None }
+    }
+
+    /// Says whether a record lies about that anyone may take.
+    #[inline(always)]
+    #[must_use]
+    pub fn hinted(&self) -> bool {
         // RELAXED: only a hint; idle consumers look without it.
-        if self.memory().header().shared.recovery.load(Relaxed) == 0 {
-            return None;
-        }
-        self.adopt(peers)
+        self.memory().header().shared.recovery.load(Relaxed) != 0
     }
 
     /// Looks between frontier and head for a record that was given back, or whose holder is dead,
@@ -150,7 +154,8 @@ impl Ring {
         let hint = &self.memory().header().shared.recovery;
         // SYNC recovery-hint: what was given back before the hint was set is seen by the scan below; what is
         // given back later sets the hint anew.
-        if !crate::sync::mutant("hint_cleared_late") {
+        // Only where it is set: everybody reads this line, and a swap takes it from them all.
+        if self.hinted() && !crate::sync::mutant("hint_cleared_late") {
             hint.swap(0, AcqRel);
         }
         crate::sync::crash_point("adopt.after_hint");

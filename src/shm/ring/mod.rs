@@ -279,6 +279,16 @@ impl Ring {
         self.memory.header().shared.closed.load(Relaxed)
     }
 
+    /// The publisher's half of a fence pair, where the kernel has no process-wide barrier.
+    #[inline(always)]
+    fn fence_where_needed(&self) {
+        // RELAXED: the flag is set before whoever set it relies on it.
+        if self.memory.header().shared.fence_needed.load(Relaxed) != 0 {
+            // SYNC intent.
+            crate::sync::fence(crate::sync::Ordering::SeqCst);
+        }
+    }
+
     fn refusal_of_closed(word: u32) -> Refused {
         if word == RING_DESTROYED { Refused::Destroyed } else { Refused::Closed }
     }

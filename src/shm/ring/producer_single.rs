@@ -119,6 +119,7 @@ impl Ring {
         } else {
             line.intent.store(pos + n, Relaxed);
             light_barrier();
+            self.fence_where_needed();
             if let Err(refused) = self.refusal_when_closed() {
                 line.intent.store(pos, Release);
                 return Err(refused);
