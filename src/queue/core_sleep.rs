@@ -75,7 +75,9 @@ impl Core {
     /// Whoever leaves a wait may have eaten a wake that another needs.
     fn pass_on(&self, what: For) {
         let (summary, useful) = match what {
-            For::Records => (&self.header().shared.get_waiters, self.ring.waiting() != 0 || self.ring.hinted()),
+            For::Records => {
+                (&self.header().shared.get_waiters, self.ring.waiting() != 0 || self.ring.hinted())
+            }
             For::Room => (&self.header().shared.put_waiters, !self.ring.is_full()),
         };
         // SYNC waiters.

@@ -5,8 +5,8 @@
 
 use std::time::{Duration, Instant};
 
-use crate::shm::os::monotonic_ns;
 use crate::queue::Wait;
+use crate::shm::os::monotonic_ns;
 use crate::shm::ring::Ring;
 use crate::shm::wait::SLICE;
 use crate::sync::Ordering::{AcqRel, Relaxed};

@@ -131,9 +131,11 @@ pub fn wake_one(header: &RingHeader, what: For, peers: &dyn Peers) -> bool {
 
 /// Picks one of the bits, another one each time: the lowest would always be served first.
 fn pick(bits: u64) -> u32 {
-    static TURN: core::sync::atomic::AtomicU32 = core::sync::atomic::AtomicU32::new(0);
-    // RELAXED: any turn will do. Not shared memory, so not loom's.
-    let turn = if cfg!(loom) { 0 } else { TURN.fetch_add(7, Relaxed) % 64 };
+    thread_local! {
+        static TURN: core::cell::Cell<u32> = const { core::cell::Cell::new(0) };
+    }
+    // Loom needs every run of a model to be the same.
+    let turn = if cfg!(loom) { 0 } else { TURN.replace(TURN.get().wrapping_add(7)) % 64 };
     (bits.rotate_right(turn).trailing_zeros() + turn) % 64
 }
 

@@ -1,0 +1,149 @@
+//! What handles, leases and selectors promise among the threads of one process.
+
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc;
+use std::time::Duration;
+
+use ringway::error::{GetError, PutError};
+use ringway::queue::{Queue, QueueConfig, QueueDescriptor, RecordKind, Selector, Side, Wait};
+
+/// How long a test waits for what must happen.
+const WATCHDOG: Duration = Duration::from_secs(20);
+
+fn queue(producers: Side, consumers: Side) -> Queue {
+    let config = QueueConfig {
+        producers,
+        consumers,
+        capacity_packets: Some(8),
+        capacity_bytes: Some(4096),
+        ..QueueConfig::default()
+    };
+    let unnamed = QueueDescriptor::local_unnamed().unwrap();
+    unnamed.with_config(config).unwrap().queue().unwrap()
+}
+
+#[test]
+fn a_handle_that_takes_over_the_consumers_role_loses_no_record() {
+    for round in 0..3000_u32 {
+        let queue = queue(Side::Multi, Side::Single);
+        queue.put(b"a").unwrap();
+        let owned = queue.backend().ring().unwrap().consumer().unwrap();
+        let go = AtomicBool::new(false);
+        std::thread::scope(|scope| {
+            scope.spawn(|| {
+                while !go.load(Ordering::Acquire) {
+                    std::hint::spin_loop();
+                }
+                for _ in 0..round % 97 * 20 {
+                    std::hint::spin_loop();
+                }
+                drop(owned);
+            });
+            go.store(true, Ordering::Release);
+            loop {
+                match queue.try_get() {
+                    Ok(got) => break assert_eq!(got.payload, b"a"),
+                    Err(GetError::RoleTaken { .. }) => {}
+                    Err(error) => panic!("round {round}: {error}, {} in flight", queue.in_flight()),
+                }
+            }
+        });
+    }
+}
+
+#[test]
+fn a_close_reaches_a_producer_that_waits_behind_a_reservation() {
+    let queue = queue(Side::Single, Side::Multi);
+    let held = queue.reserve(4).unwrap();
+    let (began, begins) = mpsc::channel();
+    let (ended, ends) = mpsc::channel();
+    let other = queue.clone();
+    let thread = std::thread::spawn(move || {
+        began.send(()).unwrap();
+        ended.send(other.put(b"behind")).unwrap();
+    });
+    begins.recv_timeout(WATCHDOG).unwrap();
+    queue.close().unwrap();
+    // The reservation is still there: it began before the close.
+    assert!(matches!(ends.recv_timeout(WATCHDOG).unwrap(), Err(PutError::Closed)));
+    thread.join().unwrap();
+    held.commit().unwrap();
+    assert_eq!(queue.get().unwrap().payload.len(), 4);
+    assert!(matches!(queue.get(), Err(GetError::Closed)));
+}
+
+#[test]
+fn a_selector_delivers_what_is_given_back_after_it_said_closed() {
+    for consumers in [Side::Single, Side::Multi] {
+        let queue = queue(Side::Multi, consumers);
+        let mut selector = Selector::new([queue.clone()]);
+        queue.put(b"again").unwrap();
+        queue.close().unwrap();
+        let (_, held) = selector.lease(Wait::No).unwrap();
+        assert!(matches!(selector.lease(Wait::No), Err(GetError::Closed)));
+        drop(held);
+        let (index, again) = selector.lease(Wait::No).unwrap();
+        assert_eq!((index, &*again, again.delivery_count()), (0, &b"again"[..], 2));
+        again.ack();
+        assert!(matches!(selector.lease(Wait::No), Err(GetError::Closed)));
+    }
+}
+
+#[test]
+fn every_put_that_returned_is_got_before_closed() {
+    for round in 0..300_u32 {
+        let queue = queue(Side::Single, Side::Single);
+        let ring = queue.backend().ring().unwrap();
+        let (mut producer, mut consumer) = (ring.producer().unwrap(), ring.consumer().unwrap());
+        let (put, got) = std::thread::scope(|scope| {
+            let puts = scope.spawn(move || {
+                let mut count = 0;
+                while producer.put(RecordKind::RAW, b"z", Wait::Forever).is_ok() {
+                    count += 1;
+                }
+                count
+            });
+            scope.spawn(|| {
+                for _ in 0..round % 50 * 10 {
+                    std::hint::spin_loop();
+                }
+                queue.close().unwrap();
+            });
+            let (mut bytes, mut got) = (Vec::new(), 0);
+            while consumer.get_into(&mut bytes, Wait::Forever).is_ok() {
+                got += 1;
+            }
+            (puts.join().unwrap(), got)
+        });
+        assert_eq!(put, got, "round {round}");
+    }
+}
+
+#[test]
+fn leases_of_an_owned_consumer_end_from_any_thread_in_any_order() {
+    let queue = queue(Side::Multi, Side::Single);
+    let mut consumer = queue.backend().ring().unwrap().consumer().unwrap();
+    let mut bytes = Vec::new();
+    for round in 0..500_u32 {
+        for i in 0..4_u32 {
+            queue.put(&(round * 4 + i).to_le_bytes()).unwrap();
+        }
+        let mut leases = Vec::new();
+        consumer.lease_many(3, &mut leases, Wait::No).unwrap();
+        let last = leases.pop().unwrap();
+        std::thread::scope(|scope| {
+            for lease in leases {
+                scope.spawn(|| lease.ack());
+            }
+        });
+        // What is given back comes first, then what is new.
+        drop(last);
+        for i in 2..4 {
+            consumer.get_into(&mut bytes, Wait::No).unwrap();
+            assert_eq!(bytes, (round * 4 + i).to_le_bytes());
+        }
+        assert_eq!((queue.qsize(), queue.in_flight()), (0, 0));
+    }
+    drop(consumer);
+    assert!(matches!(queue.try_get(), Err(GetError::Empty)));
+}
