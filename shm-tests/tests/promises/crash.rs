@@ -44,6 +44,50 @@ fn packets_behind_a_killed_writer_reach_a_blocked_consumer() {
 }
 
 #[test]
+fn one_look_passes_over_any_number_of_killed_writers() {
+    for consumers in [Side::Single, Side::Multi] {
+        let place = place();
+        let queue = place.queue("writers", small(Side::Multi, consumers));
+        queue.queue().unwrap();
+        let mut writers: Vec<Peer> = (0..3).map(|_| place.peer()).collect();
+        for writer in &mut writers {
+            writer.open(&queue);
+            writer.ok("reserve q never");
+            writer.ok("reserve q never*100");
+        }
+        queue.put(b"behind").unwrap();
+        assert!(matches!(queue.try_get(), Err(GetError::Empty)), "live writers are waited for");
+        for writer in &mut writers {
+            writer.kill();
+        }
+        assert_eq!(queue.try_get().unwrap().payload, b"behind");
+    }
+}
+
+#[test]
+fn a_dead_writer_is_passed_over_though_the_reader_is_rung_all_the_time() {
+    let place = place();
+    let queue = place.queue("rung", mpmc());
+    let handle = queue.queue().unwrap();
+    let (mut writer, mut reader) = (place.peer(), place.peer());
+    writer.open(&queue);
+    reader.open(&queue);
+    let id = place.participant("rung", reader.id()).unwrap();
+    writer.ok("reserve q never");
+    reader.send("get q forever");
+    reader.wait_asleep(&handle, id, Asleep::Getting);
+    writer.kill();
+    // Every put rings the reader: a hundred slices long, none of which ends in silence.
+    let answer = (0..600).find_map(|_| {
+        queue.put(b"behind").unwrap();
+        // The pause itself is what is tested: shorter than a slice.
+        std::thread::sleep(Duration::from_millis(5));
+        reader.try_answer()
+    });
+    assert_eq!(answer.as_deref(), Some("ok behind 1"));
+}
+
+#[test]
 fn a_stopped_writer_is_waited_for_and_a_killed_one_is_not() {
     let place = place();
     let queue = place.queue("stopped", mpmc());

@@ -37,8 +37,15 @@ fn a_child_with_an_inherited_handle_hears_forked_and_harms_nothing() {
         parent.ok(format!("ack {id}"));
         parent.ok("put q d");
         // Owned handles as well.
-        for (handle, command) in [("producer", "put q x now"), ("consumer", "get q now")] {
-            parent.ok(format!("{handle} q"));
+        for (handle, command) in [
+            ("producer", "put q x now"),
+            ("", "put_many q 3 x now"),
+            ("consumer", "get q now"),
+            ("", "lease q now"),
+        ] {
+            if !handle.is_empty() {
+                parent.ok(format!("{handle} q"));
+            }
             assert_eq!(parent.err(format!("fork {command}")), "Forked", "{name} {command}");
         }
         parent.ok("put q e");
