@@ -147,3 +147,30 @@ fn leases_of_an_owned_consumer_end_from_any_thread_in_any_order() {
     drop(consumer);
     assert!(matches!(queue.try_get(), Err(GetError::Empty)));
 }
+
+#[test]
+fn a_record_whose_length_makes_no_sense_is_reported_once_and_wedges_nobody() {
+    for consumers in [Side::Single, Side::Multi] {
+        for owned in [false, true] {
+            let queue = queue(Side::Multi, consumers);
+            let ring = queue.backend().ring().unwrap();
+            queue.put(b"bad").unwrap();
+            queue.put(b"good").unwrap();
+            let memory = ring.raw().memory();
+            let first = memory.geometry().bits().first_pos();
+            memory.entry(first).len.store(u32::MAX, Ordering::Relaxed);
+            let mut consumer = owned.then(|| ring.consumer().unwrap());
+            let mut get = || match &mut consumer {
+                None => queue.try_get().map(|got| got.payload),
+                Some(consumer) => {
+                    let mut bytes = Vec::new();
+                    consumer.get_into(&mut bytes, Wait::No).map(|_| bytes)
+                }
+            };
+            assert!(matches!(get(), Err(GetError::Corrupt { pos, .. }) if pos == first));
+            assert_eq!(get().unwrap(), b"good");
+            assert!(matches!(get(), Err(GetError::Empty)));
+            assert_eq!((queue.qsize(), queue.in_flight()), (0, 0));
+        }
+    }
+}

@@ -3,21 +3,16 @@
 
 use std::sync::atomic::AtomicUsize;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
-use std::time::Instant;
 
 use crate::error::{GetError, OpenError, PutError};
 use crate::queue::Wait;
-use crate::queue::core_sleep::Slept;
 use crate::queue::large_claim;
 use crate::queue::roles::{Role, RoleGuard, Slot};
 use crate::queue::spin::Spin;
 use crate::shm::layout::RING_OPEN;
 use crate::shm::os::Origin;
 use crate::shm::peers::Peers;
-use crate::shm::recovery;
-use crate::shm::ring::{
-    Missing, ProducerCache, Refused, Ring, SingleConsumer, SingleProducer, Taken,
-};
+use crate::shm::ring::{ProducerCache, Refused, Ring, SingleConsumer, SingleProducer, Taken};
 use crate::shm::segment::Segment;
 use crate::shm::storage::Side;
 use crate::shm::wait::{self, For, LocalWaiters};
@@ -170,76 +165,6 @@ impl Core {
         }
     }
 
-    /// Retries `attempt` until it succeeds, cannot succeed, or the time is over. `refused` is why
-    /// it did not succeed at once.
-    #[cold]
-    pub(crate) fn wait_for_room<T>(
-        &self,
-        mut refused: Refused,
-        units: u64,
-        wait: Wait,
-        mut attempt: impl FnMut() -> Result<T, Refused>,
-    ) -> Result<T, PutError> {
-        let mut tries = |refused: &mut Refused| -> Option<Result<T, PutError>> {
-            match attempt() {
-                Ok(done) => Some(Ok(done)),
-                Err(Refused::Full) => {
-                    *refused = Refused::Full;
-                    None
-                }
-                Err(other) => Some(Err(put_error(other))),
-            }
-        };
-        if refused != Refused::Full {
-            return Err(put_error(refused));
-        }
-        let line = &self.header().producers;
-        if wait == Wait::No {
-            // The last look before `Full`: help, skip the dead, and try again as long as that
-            // changes something; and once more, since it may have changed since the first try.
-            loop {
-                let changed = recovery::pass_dead_writers(&self.ring, self.peers());
-                if let Some(done) = tries(&mut refused) {
-                    return done;
-                }
-                if !changed {
-                    line.refused.fetch_add(1, Relaxed); // RELAXED: a statistic.
-                    return Err(PutError::Full);
-                }
-            }
-        }
-        if let Some(done) = self.spin.for_room(self.capacity(units), || {
-            self.ring.help_room();
-            tries(&mut refused)
-        }) {
-            return done;
-        }
-        let began = Instant::now();
-        line.full_waits.fetch_add(1, Relaxed); // RELAXED: a statistic.
-        let announced =
-            (units > 1).then(|| large_claim::Announced::new(&self.ring, self.me, units));
-        let result = self.sleep_until(For::Room, wait, |slice_over| {
-            if let Some(announced) = &announced {
-                announced.renew();
-            }
-            if slice_over {
-                recovery::make_room(&self.ring, self.peers());
-            } else {
-                self.ring.help_room();
-            }
-            tries(&mut refused)
-        });
-        drop(announced);
-        let blocked = u64::try_from(began.elapsed().as_nanos()).unwrap_or(u64::MAX);
-        line.blocked_ns.fetch_add(blocked, Relaxed); // RELAXED: a statistic.
-        result.unwrap_or_else(|slept| {
-            Err(match slept {
-                Slept::TimedOut => PutError::Timeout,
-                Slept::Interrupted => PutError::Interrupted,
-            })
-        })
-    }
-
     /// Leaves room to a large record that waits for it, for a slice at most: otherwise small ones
     /// would slip past it for ever.
     #[inline(always)]
@@ -254,12 +179,7 @@ impl Core {
     /// Takes a record of a many-consumer ring.
     #[inline(always)]
     pub(crate) fn take_multi(&self, wait: Wait) -> Result<Taken, GetError> {
-        if !self.is_here() {
-            return Err(GetError::Forked);
-        }
-        if self.ring.is_destroyed() {
-            return Err(GetError::Destroyed);
-        }
+        self.check_get()?;
         loop {
             if let Some(taken) = self.ring.adopt_hinted(self.peers()) {
                 match self.filter_dead_letter(taken) {
@@ -308,130 +228,6 @@ impl Core {
         }
     }
 
-    /// Retries `attempt` until it succeeds, cannot succeed, or the time is over. `missing` is why it
-    /// did not succeed at once.
-    #[cold]
-    pub(crate) fn wait_for_record(
-        &self,
-        mut missing: Missing,
-        wait: Wait,
-        mut attempt: impl FnMut() -> Result<Taken, Missing>,
-    ) -> Result<Taken, GetError> {
-        let mut tries = |missing: &mut Missing| -> Option<Result<Taken, GetError>> {
-            let mut gone = false;
-            loop {
-                match attempt() {
-                    Ok(taken) => match self.filter_dead_letter(taken) {
-                        Some(taken) => return Some(Ok(taken)),
-                        None => continue,
-                    },
-                    Err(why) => {
-                        *missing = why;
-                        let pending = matches!(why, Missing::Pending { owner: 0, .. });
-                        if pending && !gone && self.peers().producer_is_gone() {
-                            // It may have committed between our look and its end: look again.
-                            gone = true;
-                            continue;
-                        }
-                        return match self.explain(why, gone) {
-                            Explained::Final(error) => Some(Err(error)),
-                            Explained::Again => continue,
-                            Explained::Wait => None,
-                        };
-                    }
-                }
-            }
-        };
-        // The last look: what was refused first may have changed, and the idle look for the dead.
-        if let Some(done) = self.idle_look(missing, &mut tries) {
-            return done;
-        }
-        if wait == Wait::No {
-            return Err(self.nothing_now());
-        }
-        let began = Instant::now();
-        let line = &self.header().consumers;
-        line.empty_waits.fetch_add(1, Relaxed); // RELAXED: a statistic.
-        let result = self.sleep_until(For::Records, wait, |slice_over| {
-            if slice_over { self.idle_look(missing, &mut tries) } else { tries(&mut missing) }
-        });
-        let blocked = u64::try_from(began.elapsed().as_nanos()).unwrap_or(u64::MAX);
-        line.blocked_ns.fetch_add(blocked, Relaxed); // RELAXED: a statistic.
-        result.unwrap_or_else(|slept| {
-            Err(match slept {
-                Slept::TimedOut => GetError::Timeout,
-                Slept::Interrupted => GetError::Interrupted,
-            })
-        })
-    }
-
-    /// Skips dead writers, adopts from dead readers, then tries as usual.
-    fn idle_look(
-        &self,
-        mut missing: Missing,
-        tries: &mut impl FnMut(&mut Missing) -> Option<Result<Taken, GetError>>,
-    ) -> Option<Result<Taken, GetError>> {
-        loop {
-            let skipped = recovery::skip_dead_writer(&self.ring, self.peers());
-            if self.ring.geometry().consumers == Side::Multi {
-                while let Some(taken) = self.ring.adopt(self.peers()) {
-                    if let Some(taken) = self.filter_dead_letter(taken) {
-                        return Some(Ok(taken));
-                    }
-                }
-            }
-            let done = tries(&mut missing);
-            // Behind one that was skipped there may be another.
-            if done.is_some() || !skipped {
-                return done;
-            }
-        }
-    }
-
-    /// Says what `why` means for the caller; `gone` says that the single producer was seen to be gone
-    /// before that look.
-    fn explain(&self, why: Missing, gone: bool) -> Explained {
-        match why {
-            Missing::Empty => Explained::Wait,
-            Missing::Destroyed => Explained::Final(GetError::Destroyed),
-            Missing::Corrupt(what, pos) => Explained::Final(GetError::Corrupt { what, pos }),
-            Missing::Closing => {
-                self.finish_close();
-                Explained::Again
-            }
-            // A put that began before the close. If its producer is dead, nothing more comes; a
-            // successor sees `closed` before it writes.
-            Missing::Pending { owner: 0, .. } if gone => self.sealed(),
-            Missing::Pending { .. } => Explained::Wait,
-            Missing::Sealed => self.sealed(),
-        }
-    }
-
-    fn sealed(&self) -> Explained {
-        let except = match self.ring.geometry().consumers {
-            Side::Multi => self.me,
-            // All leases of a single consumer are this process's own.
-            Side::Single => return Explained::Final(GetError::Closed),
-        };
-        if self.ring.leased(except) == 0 {
-            Explained::Final(GetError::Closed)
-        } else {
-            Explained::Wait
-        }
-    }
-
-    fn nothing_now(&self) -> GetError {
-        if !self.ring.is_closed() {
-            return GetError::Empty;
-        }
-        match self.ring.leased(self.me) {
-            // A put that began before the close.
-            0 if self.ring.waiting() != 0 => GetError::Draining { in_flight: 0 },
-            0 => GetError::Empty,
-            in_flight => GetError::Draining { in_flight },
-        }
-    }
-
     /// Says whether a packet was delivered too often.
     #[inline(always)]
     pub(crate) fn is_dead_letter(&self, taken: &Taken) -> bool {
@@ -458,7 +254,7 @@ impl Core {
 
     /// Returns a record of a many-consumer ring unless it is a dead letter.
     #[inline(always)]
-    fn filter_dead_letter(&self, taken: Taken) -> Option<Taken> {
+    pub(crate) fn filter_dead_letter(&self, taken: Taken) -> Option<Taken> {
         let many = self.ring.geometry().consumers == Side::Multi;
         if many && self.is_dead_letter(&taken) && self.send_dead_letter(&taken) {
             self.acknowledge(taken);
@@ -486,7 +282,7 @@ impl Core {
         self.wake_everybody();
     }
 
-    fn finish_close(&self) {
+    pub(crate) fn finish_close(&self) {
         wait::barrier(self.header(), self.peers());
         self.ring.finish_close();
     }
@@ -498,12 +294,6 @@ impl Core {
     pub(crate) fn lock_consumer(&self) -> MutexGuard<'_, Slot<SingleConsumer>> {
         self.consumer.lock().unwrap_or_else(PoisonError::into_inner)
     }
-}
-
-enum Explained {
-    Final(GetError),
-    Again,
-    Wait,
 }
 
 pub(crate) fn put_error(refused: Refused) -> PutError {

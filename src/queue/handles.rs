@@ -111,7 +111,7 @@ impl Producer {
             ProducerSide::Single(state, _) => (core.claim_in_place(state, len, wait)?, Some(state)),
             ProducerSide::Multi(cache) => (core.claim_in_place_multi(cache, len, wait)?, None),
         };
-        let inline = len <= core.ring.geometry().inline_bytes();
+        let inline = core.is_inline(len);
         Ok(InPlace { core, claim: Some(claim), state, kind: kind.0, len, inline })
     }
 }

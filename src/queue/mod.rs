@@ -8,6 +8,7 @@ mod core_get;
 mod core_place;
 mod core_put;
 mod core_sleep;
+mod core_wait;
 mod descriptor;
 mod handle;
 mod handles;
