@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use ringway::shm::layout::INLINE_BYTES;
 use ringway::shm::recovery;
 use ringway::shm::ring::{
     Missing, ProducerCache, Refused, Ring, SingleConsumer, SingleProducer, Taken,
@@ -81,6 +82,9 @@ impl Rig {
 
     /// Puts one byte into a single-producer ring.
     pub(crate) fn put_single(&self, mine: &mut SingleProducer, value: u8) -> Result<(), Refused> {
+        if self.ring.put_plain(mine, 0, &[value]) {
+            return Ok(());
+        }
         let mut claim = match self.ring.claim_single(mine, 1, 1) {
             Err(Refused::Full) if self.ring.help_room() => self.ring.claim_single(mine, 1, 1)?,
             other => other?,
@@ -116,9 +120,14 @@ impl Rig {
 
     /// Takes, reads and acknowledges in a single-consumer ring.
     pub(crate) fn get_single(&self, mine: &mut SingleConsumer) -> Option<u8> {
+        let mut bytes = Vec::with_capacity(INLINE_BYTES);
+        if self.ring.get_plain(mine, &mut bytes).is_some() {
+            assert_eq!(bytes.len(), 1, "a torn record");
+            return Some(bytes[0]);
+        }
         let taken = expect_taken(self.ring.take_single(mine))?;
         let value = self.value(&taken);
-        self.ring.ack_single(mine, taken.pos, taken.n);
+        self.ring.ack_single(mine, &taken);
         Some(value)
     }
 
@@ -154,7 +163,7 @@ impl Rig {
             match self.ring.take_single(mine) {
                 Ok(taken) => {
                     got.push((self.value(&taken), taken.redeliveries()));
-                    self.ring.ack_single(mine, taken.pos, taken.n);
+                    self.ring.ack_single(mine, &taken);
                 }
                 Err(Missing::Pending { .. }) if recovery::skip_dead_writer(&self.ring, &me) => {}
                 Err(Missing::Empty | Missing::Sealed) => break,

@@ -261,6 +261,17 @@ impl<'a> Person<'a> {
         let ring = self.ring();
         let number = self.world.packets.borrow().len();
         let bytes = payload(number, len);
+        if let Some(mine) = &mut self.producer
+            && bytes.len() <= ring.geometry().inline_bytes()
+        {
+            // What dies in there has a number, committed or not.
+            assert_eq!(self.world.new_packet(), number);
+            if ring.put_plain(mine, 0, &bytes) {
+                self.world.packet(number, |packet| packet.committed = true);
+                return Ok(number);
+            }
+            self.world.packets.borrow_mut().pop();
+        }
         let n = ring.geometry().units(bytes.len());
         let mut claim = match self.claim(n) {
             Err(Refused::Full) if ring.help_room() => self.claim(n)?,
@@ -319,7 +330,7 @@ impl<'a> Person<'a> {
         let (taken, number) = self.leases.swap_remove(i % self.leases.len());
         self.world.packet(number, |packet| packet.ack_begun = true);
         match &mut self.consumer {
-            Some(mine) => self.world.ring.ack_single(mine, taken.pos, taken.n),
+            Some(mine) => self.world.ring.ack_single(mine, &taken),
             None => self.ring().release(taken.pos, taken.n, self.id, taken.len() as u64),
         }
         self.world.packet(number, |packet| packet.acked = true);

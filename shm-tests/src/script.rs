@@ -19,6 +19,7 @@
 //! | `select WAIT Q…` | `ok Q TEXT COUNT`; gets from whichever has something |
 //! | `produce Q PRODUCER PACKETS BATCH MOST LOG` | `ok PACKETS` |
 //! | `consume Q HOLD SEED LOG` | `ok PACKETS` |
+//! | `marked Q ROUNDS` | `ok`; puts and gets through owned handles, between two signals to itself |
 //! | `echo Q Q ROUNDS`, `ping Q Q ROUNDS` | `ok` |
 //! | `at NANOSECONDS COMMAND` | runs it at that time of `CLOCK_MONOTONIC` |
 //! | `both Q JSON` | opens, gets one now (the answer), puts `from-child` |
@@ -41,6 +42,7 @@ use ringway::queue::{
 use crate::work::{self, Getter, Putter};
 
 mod fork;
+mod marked;
 
 /// The state of a peer.
 #[derive(Debug, Default)]
@@ -126,6 +128,7 @@ impl Script {
             }
             "select" => self.select(words),
             "produce" | "consume" | "echo" | "ping" => self.working(verb, words),
+            "marked" => marked::run(self, words),
             "at" => {
                 let start = words.number()?;
                 while ringway::shm::os::monotonic_ns() < start {

@@ -6,7 +6,7 @@ use std::sync::{Arc, MutexGuard};
 use crate::error::{GetError, OpenError};
 use crate::queue::core::Core;
 use crate::queue::roles::{Role, RoleGuard, Slot};
-use crate::queue::{RecordKind, Wait};
+use crate::queue::{RecordInfo, RecordKind, Wait};
 use crate::shm::ring::{Missing, SingleConsumer, Taken};
 use crate::shm::storage::Side;
 
@@ -114,6 +114,36 @@ impl Core {
         Ok(())
     }
 
+    /// Takes, copies and acknowledges what lies ready for the single consumer, if that needs nothing
+    /// else.
+    #[inline(always)]
+    pub(crate) fn get_plain(
+        &self,
+        mine: &mut SingleConsumer,
+        out: &mut Vec<u8>,
+    ) -> Option<RecordInfo> {
+        if !self.is_here() || self.ring.is_destroyed() {
+            return None;
+        }
+        let taken = self.ring.get_plain(mine, out)?;
+        let info = RecordInfo::new(&taken, self.ring.timestamp(&taken));
+        self.room_made();
+        Some(info)
+    }
+
+    /// Takes, copies and acknowledges a record of a many-consumer ring.
+    #[inline(always)]
+    pub(crate) fn get_multi(&self, out: &mut Vec<u8>, wait: Wait) -> Result<RecordInfo, GetError> {
+        out.clear();
+        let taken = self.take_multi(wait)?;
+        self.room_made_by_taking();
+        self.ring.read(&taken, out);
+        let info = RecordInfo::new(&taken, self.ring.timestamp(&taken));
+        self.release(&taken);
+        self.room_made();
+        Ok(info)
+    }
+
     /// Takes a record as the single consumer.
     #[inline(always)]
     pub(crate) fn take_single(
@@ -159,7 +189,7 @@ impl Core {
             if !self.is_dead_letter(&taken) || !self.send_dead_letter(&taken) {
                 return Ok(taken);
             }
-            self.ring.ack_single(mine, taken.pos, taken.n);
+            self.ring.ack_single(mine, &taken);
         }
     }
 
@@ -202,15 +232,20 @@ impl Core {
     #[inline]
     pub(crate) fn acknowledge(&self, taken: Taken) {
         match self.ring.geometry().consumers {
-            Side::Multi => {
-                let bytes = if taken.redeliveries() == 0 { taken.len() as u64 } else { 0 };
-                self.ring.release(taken.pos, taken.n, self.me, bytes);
-            }
+            Side::Multi => self.release(&taken),
             Side::Single => self.end_single(|core, state| {
-                core.ring.ack_single(state, taken.pos, taken.n);
+                core.ring.ack_single(state, &taken);
             }),
         }
         self.room_made();
+    }
+
+    /// Releases a record of a many-consumer ring.
+    #[inline(always)]
+    fn release(&self, taken: &Taken) {
+        self.ring.hand_back_lines(taken);
+        let bytes = if taken.redeliveries() == 0 { taken.len() as u64 } else { 0 };
+        self.ring.release(taken.pos, taken.n, self.me, bytes);
     }
 
     /// Ends a lease by giving the record back.

@@ -92,8 +92,19 @@ impl Core {
         }
     }
 
-    /// Puts one record into a single-producer ring, as its producer.
+    /// Puts one record into a single-producer ring, as its producer, where nothing has to be looked at
+    /// or waited for, and the record is small; `false` if that is not so, and nothing was put.
     #[inline(always)]
+    pub(crate) fn put_plain(&self, mine: &mut SingleProducer, kind: u8, payload: &[u8]) -> bool {
+        let done = self.is_here() && self.ring.put_plain(mine, kind, payload);
+        if done {
+            self.published();
+        }
+        done
+    }
+
+    /// Puts one record into a single-producer ring, as its producer.
+    #[inline(never)]
     pub(crate) fn put_single(
         &self,
         mine: &mut SingleProducer,

@@ -73,6 +73,22 @@ impl Producer {
     /// See [`PutError`].
     #[inline]
     pub fn put(&mut self, kind: RecordKind, payload: &[u8], wait: Wait) -> Result<(), PutError> {
+        if let ProducerSide::Single(state, _) = &mut self.side
+            && self.core.put_plain(state, kind.0, payload)
+        {
+            return Ok(());
+        }
+        self.put_otherwise(kind, payload, wait)
+    }
+
+    /// The other ways: out of line, since they would cost the first one registers.
+    #[inline(never)]
+    fn put_otherwise(
+        &mut self,
+        kind: RecordKind,
+        payload: &[u8],
+        wait: Wait,
+    ) -> Result<(), PutError> {
         match &mut self.side {
             ProducerSide::Single(state, _) => self.core.put_single(state, kind.0, payload, wait),
             ProducerSide::Multi(cache) => self.core.put_multi(cache, kind.0, payload, wait),
@@ -272,6 +288,25 @@ impl Consumer {
     /// See [`GetError`].
     #[inline]
     pub fn get_into(&mut self, out: &mut Vec<u8>, wait: Wait) -> Result<RecordInfo, GetError> {
+        if let ConsumerSide::Single(Some(state), _) = &mut self.side
+            && let Some(info) = self.core.get_plain(state, out)
+        {
+            return Ok(info);
+        }
+        self.get_otherwise(out, wait)
+    }
+
+    /// The other ways: out of line, since they would cost the first one registers.
+    #[inline(never)]
+    fn get_otherwise(&mut self, out: &mut Vec<u8>, wait: Wait) -> Result<RecordInfo, GetError> {
+        match &self.side {
+            ConsumerSide::Multi => self.core.get_multi(out, wait),
+            ConsumerSide::Single(..) => self.get_single_slowly(out, wait),
+        }
+    }
+
+    #[inline(never)]
+    fn get_single_slowly(&mut self, out: &mut Vec<u8>, wait: Wait) -> Result<RecordInfo, GetError> {
         out.clear();
         self.unpark();
         if let ConsumerSide::Single(Some(state), _) = &mut self.side {
@@ -279,7 +314,7 @@ impl Consumer {
             let taken = core.take_single(state, wait)?;
             core.ring.read(&taken, out);
             let info = RecordInfo::new(&taken, core.ring.timestamp(&taken));
-            core.ring.ack_single(state, taken.pos, taken.n);
+            core.ring.ack_single(state, &taken);
             core.room_made();
             return Ok(info);
         }
@@ -387,11 +422,11 @@ impl GiveBack<'_> {
     #[inline]
     fn defuse(self) {
         let mut this = std::mem::ManuallyDrop::new(self);
-        let (pos, n) = (this.taken.pos, this.taken.n);
+        let this = &mut *this;
         let core = this.core;
         // A child that forked inside the reader has no such memory.
         if core.is_here() {
-            core.ring.ack_single(this.state, pos, n);
+            core.ring.ack_single(this.state, &this.taken);
             core.room_made();
         }
     }

@@ -5,6 +5,8 @@
 mod attach;
 mod close;
 mod crash;
+#[cfg(target_arch = "x86_64")]
+mod fast_path;
 mod files;
 mod fork;
 mod lifetime;

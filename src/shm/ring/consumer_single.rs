@@ -1,18 +1,25 @@
 //! One consumer: no CAS. `peek`, expose, acknowledge.
 //!
-//! The consumer owns `head` (the oldest record not acknowledged) and `peek` (the next to expose),
-//! holds the role's lock, and does not write the entries on the fast path. Wait-free.
+//! The consumer owns `head` (the oldest record not acknowledged) and `peek` (the next to expose), and
+//! holds the role's lock. Wait-free.
+//!
+//! It writes into every entry that it read: RELEASED, which nobody but its own successor needs. A line
+//! that it had only read would be shared by both CPUs, and to write it again the producer would have to
+//! invalidate our copy, which costs several times what it costs to fetch a line that we own
+//! (`benches/README.md` has the figures). J. Giacomoni, T. Moseley, M. Vachharajani, "FastForward for
+//! Efficient Pipeline Parallelism", PPoPP 2008, has consumers that write what they read.
 //!
 //! | the consumer dies… | and its successor sees |
 //! |---|---|
 //! | before `peek` is stored | a record never exposed: delivers it as new |
 //! | between `peek` and the acknowledgement | a record below `peek`: delivers it again, flagged |
-//! | after an acknowledgement out of order | RELEASED: passes over it |
-//! | between that and the head | the same, or a head further on |
+//! | between RELEASED and the head | RELEASED: passes over it |
+//! | after an acknowledgement out of order | the same, or a head further on |
 
 use super::stamp::{Mark, State};
 use super::{Missing, RETRY_LIMIT, Ring, Taken};
-use crate::sync::Ordering::{Relaxed, Release};
+use crate::shm::layout::INLINE_BYTES;
+use crate::sync::Ordering::{Acquire, Relaxed, Release};
 
 /// What the holder of the consumer's role remembers. Not shared.
 #[derive(Debug)]
@@ -20,9 +27,7 @@ pub struct SingleConsumer {
     head: Mark,
     /// The next record to look at; behind `peek` while a successor replays.
     cursor: Mark,
-    /// The shared word.
-    peek: Mark,
-    /// Records below were exposed by a predecessor.
+    /// Records below were exposed by a predecessor; from here on, `peek` follows the cursor.
     redeliver_below: u64,
     /// Records given back by this process: positions, oldest first.
     returned: std::collections::VecDeque<u64>,
@@ -30,8 +35,6 @@ pub struct SingleConsumer {
     plain: bool,
     /// The head is published to the producer when it gets here.
     hint_at: u64,
-    extra_units: u64,
-    bytes: u64,
 }
 
 impl SingleConsumer {
@@ -52,21 +55,17 @@ impl Ring {
         let peek = self.load_peek();
         // A predecessor that passed over skipped records, and died between the two words, may have
         // left `peek` behind.
-        let peek = if peek.pos < head.pos { head } else { peek };
-        if peek.pos - head.pos > self.entries {
-            return Err(Missing::Corrupt("a peek out of reach", peek.pos));
+        let peek = peek.pos.max(head.pos);
+        if peek - head.pos > self.entries {
+            return Err(Missing::Corrupt("a peek out of reach", peek));
         }
-        let line = &self.memory().header().consumers;
         Ok(SingleConsumer {
             head,
             cursor: head,
-            peek,
-            redeliver_below: peek.pos,
+            redeliver_below: peek,
             returned: std::collections::VecDeque::new(),
             plain: false,
             hint_at: 0,
-            extra_units: line.extra_units.load(Relaxed), // RELAXED: a statistic.
-            bytes: line.bytes.load(Relaxed),             // RELAXED: a statistic.
         })
     }
 
@@ -90,6 +89,46 @@ impl Ring {
         // What is wrong with a record is said by the slow path, which finds it again.
         let taken = self.describe_taken(mine.cursor.pos, 1).ok()?;
         self.expose(mine, &taken);
+        Some(taken)
+    }
+
+    /// Takes the next record, appends its payload to `out`, and acknowledges it, if it is what it
+    /// nearly always is, and nothing else is held. The caller then wakes a producer that waits for room.
+    #[inline(always)]
+    pub fn get_plain(&self, mine: &mut SingleConsumer, out: &mut Vec<u8>) -> Option<Taken> {
+        let Mark { pos, .. } = mine.cursor;
+        if !mine.plain || mine.head.pos != pos || out.capacity() < INLINE_BYTES {
+            return None;
+        }
+        // What the stores below cannot change stays in registers.
+        let (entry, bits) = (self.memory().entry(pos), self.bits);
+        let line = &self.memory().header().consumers;
+        // SYNC committed (pairs with `stamp_ready`).
+        let word = entry.stamp.load(crate::sync::weaken("stamp_not_acquired", Acquire));
+        if word != bits.pack(State::Ready, pos, 1, 0) {
+            return None;
+        }
+        let taken = self.describe_taken_in(entry, pos, 1).ok().filter(Taken::is_inline)?;
+        let next = mine.cursor.plus(1, 1);
+        let mark = bits.pack_mark(next);
+        mine.cursor = next;
+        // SYNC peek: as in `store_peek`.
+        line.peek.store(mark, Release);
+        crate::sync::crash_point("take_single.after_peek");
+        out.clear();
+        Self::append(entry, taken.len(), out);
+        crate::sync::crash_point("ack_single.before_stamp");
+        // SYNC released: as in `end_record`.
+        entry.stamp.store(bits.pack(State::Released, pos, 1, 0), Release);
+        crate::sync::crash_point("ack_single.between_stamp_and_head");
+        mine.head = next;
+        // SYNC head: as in `store_head`.
+        line.head.store(mark, crate::sync::weaken("head_relaxed", Release));
+        // RELAXED: a statistic, which we alone write.
+        line.bytes.store(line.bytes.load(Relaxed).wrapping_add(taken.len() as u64), Relaxed);
+        if next.pos >= mine.hint_at {
+            self.publish_hint(mine);
+        }
         Some(taken)
     }
 
@@ -134,7 +173,7 @@ impl Ring {
                 State::Released => self.pass_over(mine, stamp.n, 1),
                 State::Skipped => {
                     let packets = self.packets_of_skipped(pos, stamp.n);
-                    mine.extra_units += stamp.n;
+                    self.count_extra_units(stamp.n);
                     self.pass_over(mine, stamp.n, packets);
                 }
                 _ => return Err(Missing::Corrupt("a stamp in no state", pos)),
@@ -155,12 +194,18 @@ impl Ring {
         if !fresh {
             return;
         }
-        mine.bytes += taken.len() as u64;
+        let line = &self.memory().header().consumers;
+        // RELAXED: a statistic, which we alone write.
+        line.bytes.store(line.bytes.load(Relaxed).wrapping_add(taken.len() as u64), Relaxed);
         if taken.n != 1 {
-            mine.extra_units += taken.n - 1;
-            // RELAXED: a statistic; we alone write it.
-            self.memory().header().consumers.extra_units.store(mine.extra_units, Relaxed);
+            self.count_extra_units(taken.n - 1);
         }
+    }
+
+    fn count_extra_units(&self, units: u64) {
+        let count = &self.memory().header().consumers.extra_units;
+        // RELAXED: a statistic, which we alone write.
+        count.store(count.load(Relaxed).wrapping_add(units), Relaxed);
     }
 
     /// Takes and acknowledges a record whose description makes no sense: it wedges nobody.
@@ -168,17 +213,16 @@ impl Ring {
     fn pass_over_corrupt(&self, mine: &mut SingleConsumer, n: u64) {
         let pos = mine.cursor.pos;
         mine.cursor = mine.cursor.plus(n, 1);
-        if mine.cursor.pos > mine.peek.pos {
+        if mine.cursor.pos > mine.redeliver_below {
             self.store_peek(mine);
         }
-        self.ack_single(mine, pos, n);
+        self.end_record(mine, pos, n);
     }
 
     /// SYNC peek: stored before the record is exposed, so that a successor knows what was.
     #[inline(always)]
     fn store_peek(&self, mine: &mut SingleConsumer) {
-        mine.peek = mine.cursor;
-        let word = self.bits.pack_mark(mine.peek);
+        let word = self.bits.pack_mark(mine.cursor);
         self.memory().header().consumers.peek.store(word, Release);
     }
 
@@ -186,7 +230,7 @@ impl Ring {
     fn pass_over(&self, mine: &mut SingleConsumer, n: u64, packets: u64) {
         let oldest = mine.head.pos == mine.cursor.pos;
         mine.cursor = mine.cursor.plus(n, packets);
-        if mine.cursor.pos > mine.peek.pos {
+        if mine.cursor.pos > mine.redeliver_below {
             self.store_peek(mine);
         }
         if oldest {
@@ -206,7 +250,7 @@ impl Ring {
             if let Ok(taken) = self.describe_taken(pos, stamp.n) {
                 return Some(taken);
             }
-            self.ack_single(mine, pos, stamp.n);
+            self.end_record(mine, pos, stamp.n);
         }
         None
     }
@@ -214,18 +258,28 @@ impl Ring {
     /// Acknowledges a record: it is never delivered again. The caller then wakes a producer that
     /// waits for room.
     #[inline(always)]
-    pub fn ack_single(&self, mine: &mut SingleConsumer, pos: u64, n: u64) {
+    pub fn ack_single(&self, mine: &mut SingleConsumer, taken: &Taken) {
+        #[cfg(not(loom))]
+        self.hand_back_lines(taken);
+        self.end_record(mine, taken.pos, taken.n);
+    }
+
+    #[inline(always)]
+    fn end_record(&self, mine: &mut SingleConsumer, pos: u64, n: u64) {
+        let word = self.bits.pack(State::Released, pos, n, 0);
+        crate::sync::crash_point("ack_single.before_stamp");
+        // SYNC released: an acknowledgement out of order is here before it is in the head, and never
+        // only in a lazy word, or acknowledged packets come back. Ordered before the producer's next
+        // stamp by the head.
+        self.memory().entry(pos).stamp.store(word, Release);
         if pos != mine.head.pos {
-            let word = self.bits.pack(State::Released, pos, n, 0);
-            // SYNC released: never only in a lazy word, or acknowledged packets come back.
-            self.memory().entry(pos).stamp.store(word, Release);
             return;
         }
+        crate::sync::crash_point("ack_single.between_stamp_and_head");
         mine.head = mine.head.plus(n, 1);
         if mine.head.pos != mine.cursor.pos {
             self.roll_head(mine);
         }
-        crate::sync::crash_point("ack_single.before_head");
         self.store_head(mine);
     }
 
@@ -253,12 +307,11 @@ impl Ring {
         header.consumers.head.store(self.bits.pack_mark(mine.head), order);
         if mine.head.pos >= mine.hint_at {
             self.publish_hint(mine);
-            header.consumers.bytes.store(mine.bytes, Relaxed); // RELAXED: a statistic.
         }
     }
 
-    /// Publishes the head to the producer's polling word, and the lazy statistics: when some of the
-    /// ring was acknowledged, and before the consumer sleeps or leaves.
+    /// Publishes the head to the producer's polling word: when some of the ring was acknowledged, and
+    /// before the consumer sleeps or leaves.
     #[inline]
     pub fn publish_hint(&self, mine: &mut SingleConsumer) {
         mine.hint_at = mine.head.pos + self.entries / 8;
@@ -268,8 +321,6 @@ impl Ring {
             .hint
             .head_hint
             .store(mine.head.pos, crate::sync::weaken("head_hint_relaxed", Release));
-        header.consumers.bytes.store(mine.bytes, Relaxed); // RELAXED: a statistic.
-        header.consumers.extra_units.store(mine.extra_units, Relaxed); // RELAXED: as above.
     }
 
     /// Gives a record back to this very consumer: it is the next one delivered, flagged. A successor

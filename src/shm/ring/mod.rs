@@ -33,7 +33,8 @@ pub use producer_single::SingleProducer;
 pub use stats::RingStats;
 
 use crate::shm::layout::{
-    FLAG_IN_DATA, FLAG_KIND, FLAG_REDELIVERIES, REDELIVERIES_SHIFT, RING_DESTROYED, RING_OPEN,
+    Entry, FLAG_IN_DATA, FLAG_KIND, FLAG_REDELIVERIES, REDELIVERIES_SHIFT, RING_DESTROYED,
+    RING_OPEN,
 };
 use crate::shm::storage::{Geometry, RingMemory, Side};
 use crate::sync::Ordering::{Acquire, Relaxed, Release};
@@ -318,7 +319,11 @@ impl Ring {
     /// Writes the record's description; the stamp must follow.
     #[inline(always)]
     fn describe(&self, pos: u64, kind: u8, len: usize, inline: bool) {
-        let entry = self.memory.entry(pos);
+        Self::describe_in(self.memory.entry(pos), kind, len, inline);
+    }
+
+    #[inline(always)]
+    fn describe_in(entry: &Entry, kind: u8, len: usize, inline: bool) {
         let flags = u32::from(kind) | if inline { 0 } else { FLAG_IN_DATA };
         // RELAXED: published by the stamp's Release (SYNC committed).
         entry.len.store(len as u32, Relaxed);
@@ -329,18 +334,27 @@ impl Ring {
     /// Stamps a described record READY: from here on it survives its writer.
     #[inline(always)]
     fn stamp_ready(&self, pos: u64, n: u64) {
+        Self::stamp_ready_in(self.memory.entry(pos), self.bits, pos, n);
+    }
+
+    #[inline(always)]
+    fn stamp_ready_in(entry: &Entry, bits: Bits, pos: u64, n: u64) {
         // No owner: so a consumer can compare the whole word with what it expects.
-        let word = self.bits.pack(State::Ready, pos, n, 0);
+        let word = bits.pack(State::Ready, pos, n, 0);
         // SYNC committed (pairs with `load_stamp`): payload and description are visible before the
         // stamp says READY. A plain store: only the owner of the claim writes the stamp while it
         // lives, and its life is a kernel lock, not a guess.
-        self.memory.entry(pos).stamp.store(word, weaken("ready_relaxed", Release));
+        entry.stamp.store(word, weaken("ready_relaxed", Release));
     }
 
     /// Reads and checks the description of a record whose stamp the caller holds.
     #[inline(always)]
     fn describe_taken(&self, pos: u64, n: u64) -> Result<Taken, Missing> {
-        let entry = self.memory.entry(pos);
+        self.describe_taken_in(self.memory.entry(pos), pos, n)
+    }
+
+    #[inline(always)]
+    fn describe_taken_in(&self, entry: &Entry, pos: u64, n: u64) -> Result<Taken, Missing> {
         // RELAXED: ordered by the stamp's Acquire (SYNC committed). Read once, then checked.
         let len = entry.len.load(Relaxed);
         // RELAXED: as above.

@@ -10,13 +10,35 @@
 
 use super::{Claim, Ring, Taken};
 #[cfg(not(loom))]
-use crate::shm::layout::{INLINE_BYTES, INLINE_BYTES_TIMESTAMPED};
+use crate::shm::layout::INLINE_BYTES_TIMESTAMPED;
+use crate::shm::layout::{Entry, INLINE_BYTES};
+
+/// Longest record whose lines are handed back, in bytes: of longer ones, the first are no longer in the
+/// second-level cache.
+#[cfg(not(loom))]
+const HAND_BACK_MAX: usize = 256 * 1024;
 
 impl Ring {
     #[inline(always)]
     fn assert_fits(&self, inline: bool, len: usize) {
         let max = if inline { self.inline_bytes } else { self.max_payload };
         assert!(len <= max, "a payload of {len} bytes in a place for {max}");
+    }
+
+    /// Copies a payload that fits into an entry that is claimed by this process.
+    #[inline(always)]
+    pub(super) fn fill(entry: &Entry, bytes: &[u8]) {
+        debug_assert!(bytes.len() <= INLINE_BYTES);
+        #[cfg(not(loom))]
+        // SAFETY: in bounds, as the caller checked. Exclusive: the claim is the caller's.
+        unsafe {
+            copy_short(bytes.as_ptr(), entry.inline.get().cast(), bytes.len());
+        };
+        #[cfg(loom)]
+        entry.inline.with_mut(|p| {
+            // SAFETY: as above; loom checks the exclusiveness.
+            unsafe { core::ptr::copy_nonoverlapping(bytes.as_ptr(), p.cast(), bytes.len()) }
+        });
     }
 
     /// Copies a payload into the claimed record, or into record `i` of a claimed run.
@@ -26,26 +48,43 @@ impl Ring {
     #[inline(always)]
     pub fn write(&self, claim: &mut Claim, i: u64, inline: bool, bytes: &[u8]) {
         self.assert_fits(inline, bytes.len());
+        if inline {
+            Self::fill(self.memory().entry(claim.pos + i), bytes);
+            return;
+        }
         #[cfg(not(loom))]
         {
-            let target = self.memory().payload_ptr(claim.pos + i, inline);
-            if inline {
-                // SAFETY: in bounds: `assert_fits`. Exclusive: the claim is ours, and `&mut`.
-                unsafe { copy_short(bytes.as_ptr(), target, bytes.len()) };
-                return;
-            }
+            let target = self.memory().payload_ptr(claim.pos + i, false);
             // SAFETY: in bounds: `assert_fits`, and units are contiguous up to a quarter of the
             // data region from every start, since the region is mapped twice. Exclusive as above.
             unsafe { core::ptr::copy_nonoverlapping(bytes.as_ptr(), target, bytes.len()) };
         }
         #[cfg(loom)]
+        panic!("loom models use inline payloads");
+    }
+
+    /// Appends the payload that lies in an entry leased by this process, in `out`'s spare capacity.
+    #[inline(always)]
+    pub(super) fn append(entry: &Entry, len: usize, out: &mut Vec<u8>) {
+        #[cfg(not(loom))]
         {
-            assert!(inline, "loom models use inline payloads");
-            self.memory().entry(claim.pos + i).inline.with_mut(|p| {
-                // SAFETY: as above; loom checks the exclusiveness.
-                unsafe { core::ptr::copy_nonoverlapping(bytes.as_ptr(), p.cast(), bytes.len()) }
-            });
+            assert!(len <= INLINE_BYTES && out.capacity() - out.len() >= INLINE_BYTES);
+            let end = out.spare_capacity_mut().as_mut_ptr().cast::<u8>();
+            // SAFETY: the source is the whole inline part of an entry, the target is as long; a fixed
+            // length compiles to three loads and stores. The record is the caller's.
+            unsafe {
+                core::ptr::copy_nonoverlapping(entry.inline.get().cast(), end, INLINE_BYTES);
+            };
+            // SAFETY: the first `len` of the bytes just written.
+            unsafe { out.set_len(out.len() + len) };
         }
+        #[cfg(loom)]
+        entry.inline.with(|p| {
+            assert!(len <= INLINE_BYTES);
+            // SAFETY: in bounds, asserted; loom checks that nobody writes.
+            let bytes = unsafe { core::slice::from_raw_parts(p.cast::<u8>(), len) };
+            out.extend_from_slice(bytes);
+        });
     }
 
     /// Appends the payload of a leased record to `out`.
@@ -54,30 +93,16 @@ impl Ring {
     /// Under loom only: if the payload does not lie in its entry.
     #[inline(always)]
     pub fn read(&self, taken: &Taken, out: &mut Vec<u8>) {
-        #[cfg(not(loom))]
+        self.assert_fits(taken.is_inline(), taken.len());
         if taken.is_inline() {
-            self.assert_fits(true, taken.len());
             out.reserve(INLINE_BYTES);
-            let source = self.memory().payload_ptr(taken.pos, true);
-            let end = out.spare_capacity_mut().as_mut_ptr().cast::<u8>();
-            // SAFETY: the source is the whole inline part of an entry, the target was reserved; a
-            // fixed length compiles to three loads and stores. The record is ours.
-            unsafe { core::ptr::copy_nonoverlapping(source, end, INLINE_BYTES) };
-            // SAFETY: the first `len` of the bytes just written; `len` was checked.
-            unsafe { out.set_len(out.len() + taken.len()) };
-        } else {
-            out.extend_from_slice(self.payload(taken));
+            Self::append(self.memory().entry(taken.pos), taken.len(), out);
+            return;
         }
+        #[cfg(not(loom))]
+        out.extend_from_slice(self.payload(taken));
         #[cfg(loom)]
-        {
-            self.assert_fits(taken.is_inline(), taken.len());
-            assert!(taken.is_inline(), "loom models use inline payloads");
-            self.memory().entry(taken.pos).inline.with(|p| {
-                // SAFETY: in bounds, asserted; loom checks that nobody writes.
-                let bytes = unsafe { core::slice::from_raw_parts(p.cast::<u8>(), taken.len()) };
-                out.extend_from_slice(bytes);
-            });
-        }
+        panic!("loom models use inline payloads");
     }
 
     /// The payload of a leased record.
@@ -90,6 +115,26 @@ impl Ring {
         // SAFETY: in bounds as in `write`; initialised, since the memory was zeroed before its first
         // use; unchanged while the record is ours, except by a hostile process.
         unsafe { core::slice::from_raw_parts(source, taken.len()) }
+    }
+
+    /// Writes into each line of a leased record that lies in the data region, before it is released,
+    /// so that the line is ours alone and the next producer fetches it cheaply (`consumer_single.rs`
+    /// says why). The bytes stay as they are.
+    #[cfg(not(loom))]
+    #[inline(always)]
+    pub fn hand_back_lines(&self, taken: &Taken) {
+        if taken.is_inline() || taken.len() > HAND_BACK_MAX {
+            return;
+        }
+        self.assert_fits(false, taken.len());
+        let start = self.memory().payload_ptr(taken.pos, false);
+        for offset in (0..taken.len()).step_by(64) {
+            let byte = start.wrapping_add(offset);
+            // SAFETY: in bounds as in `write`; ours, as in `payload`.
+            let value = unsafe { byte.read_volatile() };
+            // SAFETY: as for reading; no reference to the payload is left, since the lease is ending.
+            unsafe { byte.write_volatile(value) };
+        }
     }
 
     /// The bytes of a claimed record, to be written in place.

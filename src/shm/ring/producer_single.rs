@@ -26,12 +26,12 @@ pub struct SingleProducer {
     tail: Mark,
     /// Past value of the reclaim limit.
     limit: u64,
+    /// Below this position, a record of one unit needs no look at the consumers' words.
+    plain_until: u64,
     /// The last look at the exact word found little room.
     scarce: bool,
     /// Past value of what consumers were given, for `maxsize` and the high-water mark.
     exposed: Mark,
-    extra_units: u64,
-    bytes: u64,
     high_water: u64,
     /// Sample the high-water mark when the tail gets here.
     sample_at: u64,
@@ -74,13 +74,43 @@ impl Ring {
         Ok(SingleProducer {
             tail,
             limit,
+            plain_until: self.plain_until(limit),
             scarce: false,
             exposed,
-            extra_units: line.extra_units.load(Relaxed), // RELAXED: a statistic.
-            bytes: line.bytes.load(Relaxed),             // RELAXED: a statistic.
-            high_water: line.high_water.load(Relaxed),   // RELAXED: a statistic.
+            high_water: line.high_water.load(Relaxed), // RELAXED: a statistic.
             sample_at: tail.pos,
         })
+    }
+
+    /// Puts a record that fits its entry, where that needs no look at the consumers' words: nearly
+    /// always. `false` says that nothing was put, and that [`Ring::claim_single`] has to look.
+    #[inline(always)]
+    pub fn put_plain(&self, mine: &mut SingleProducer, kind: u8, payload: &[u8]) -> bool {
+        let pos = mine.tail.pos;
+        if pos >= mine.plain_until
+            || !self.is_inline(payload.len())
+            || self.announce(pos, 1).is_err()
+        {
+            return false;
+        }
+        // What the stores below cannot change stays in registers.
+        let (entry, bits) = (self.memory().entry(pos), self.bits);
+        Self::fill(entry, payload);
+        Self::describe_in(entry, kind, payload.len(), true);
+        crate::sync::crash_point("commit_single.before_stamp");
+        Self::stamp_ready_in(entry, bits, pos, 1);
+        self.put_behind(mine, 1, payload.len());
+        true
+    }
+
+    /// Where [`Ring::put_plain`] must stop, given a reclaim limit. Never begins where each record
+    /// needs more than its entry: a look at what waits, or the time.
+    fn plain_until(&self, limit: u64) -> u64 {
+        let geometry = self.geometry();
+        if geometry.maxsize != 0 || geometry.timestamps {
+            return 0;
+        }
+        limit.saturating_add(self.entries).min(self.last_pos)
     }
 
     /// Claims `n` units for one record, or for `n` records of one unit.
@@ -110,6 +140,12 @@ impl Ring {
             self.memory().header().shared.exhausted.store(1, Relaxed); // RELAXED: a statistic.
             return Err(Refused::Exhausted);
         }
+        self.announce(pos, n)
+    }
+
+    /// Says that `n` units from `pos` are being written, unless the ring is closed.
+    #[inline(always)]
+    fn announce(&self, pos: u64, n: u64) -> Result<Claim, Refused> {
         let line = &self.memory().header().producers;
         // SYNC intent (pairs with `seal_single`, through the closer's process-wide barrier): either
         // we see `closed`, or the consumers see that we are writing.
@@ -163,6 +199,7 @@ impl Ring {
         if mine.limit > mine.tail.pos {
             return Err(Refused::Corrupt("a reclaim limit ahead of the tail", mine.limit));
         }
+        mine.plain_until = self.plain_until(mine.limit);
         Ok(())
     }
 
@@ -179,18 +216,25 @@ impl Ring {
         self.describe(claim.pos, kind, len, inline);
         crate::sync::crash_point("commit_single.before_stamp");
         self.stamp_ready(claim.pos, claim.n);
+        self.put_behind(mine, claim.n, len);
+    }
+
+    /// Moves the tail over the record just stamped, and counts it.
+    #[inline(always)]
+    fn put_behind(&self, mine: &mut SingleProducer, n: u64, len: usize) {
         crate::sync::crash_point("commit_single.between_stamp_and_tail");
-        mine.tail = mine.tail.plus(claim.n, 1);
-        let line = &self.memory().header().producers;
+        let (bits, line) = (self.bits, &self.memory().header().producers);
+        let tail = mine.tail.plus(n, 1);
+        mine.tail = tail;
         // SYNC tail (pairs with `load_tail`).
-        line.tail.store(self.bits.pack_mark(mine.tail), Release);
-        mine.bytes += len as u64;
-        line.bytes.store(mine.bytes, Relaxed); // RELAXED: a statistic; we alone write it.
-        if claim.n != 1 {
-            mine.extra_units += claim.n - 1;
-            line.extra_units.store(mine.extra_units, Relaxed); // RELAXED: as above.
+        line.tail.store(bits.pack_mark(tail), Release);
+        // RELAXED: a statistic, which we alone write.
+        line.bytes.store(line.bytes.load(Relaxed).wrapping_add(len as u64), Relaxed);
+        if n != 1 {
+            let extra = line.extra_units.load(Relaxed).wrapping_add(n - 1); // RELAXED: as above.
+            line.extra_units.store(extra, Relaxed); // RELAXED: as above.
         }
-        if mine.tail.pos >= mine.sample_at {
+        if tail.pos >= mine.sample_at {
             self.sample_high_water(mine);
         }
     }

@@ -152,7 +152,7 @@ impl Player {
     fn ack(&mut self, taken: &Taken) {
         match self.ring.geometry().consumers {
             Side::Multi => self.ring.release(taken.pos, taken.n, ME, taken.len() as u64),
-            Side::Single => self.ring.ack_single(&mut self.consumer, taken.pos, taken.n),
+            Side::Single => self.ring.ack_single(&mut self.consumer, taken),
         }
     }
 

@@ -1,0 +1,42 @@
+//! Puts and gets that a tracer can watch instruction by instruction.
+
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::getpid;
+use ringway::queue::{RecordKind, Wait};
+
+use super::{Answer, Script, Words, err};
+
+/// Puts and gets one packet after another in every way that owned handles have, between two signals
+/// to itself, which mean nothing but to a tracer.
+pub(super) fn run(script: &mut Script, words: &mut Words<'_>) -> Answer {
+    let (name, rounds) = (words.next()?, words.number()?);
+    let producer = script.producers.get_mut(name).ok_or("Usage: no producer")?;
+    let consumer = script.consumers.get_mut(name).ok_or("Usage: no consumer")?;
+    let mut out = Vec::with_capacity(4096);
+    let myself = getpid();
+    let mut round = || -> Result<(), String> {
+        for payload in [&[7; 32][..], &[8; 200]] {
+            producer.put(RecordKind::RAW, payload, Wait::Forever).map_err(err)?;
+            consumer.get_into(&mut out, Wait::Forever).map_err(err)?;
+            let place = producer.reserve(RecordKind::RAW, payload.len(), Wait::No);
+            let mut place = place.map_err(err)?;
+            place.copy_from_slice(payload);
+            place.commit();
+            let len = consumer.get_with(Wait::No, |bytes, _| bytes.len()).map_err(err)?;
+            if out != payload || len != payload.len() {
+                return Err("Wrong".into());
+            }
+        }
+        Ok(())
+    };
+    // What is looked at only now and then (the limit, the high-water mark) has been looked at.
+    for _ in 0..100 {
+        round()?;
+    }
+    kill(myself, Signal::SIGWINCH).map_err(err)?;
+    for _ in 0..rounds {
+        round()?;
+    }
+    kill(myself, Signal::SIGWINCH).map_err(err)?;
+    Ok(String::new())
+}
