@@ -46,6 +46,13 @@ pub(crate) enum Verb {
     Floor(FloorArgs),
     /// The ceiling alone: payloads copied through shared memory with two counters
     Copy(CopyArgs),
+    /// What cache lines cost that change hands: in a stream, and there and back over N of them
+    #[command(
+        after_help = "The ring's layout rests on two of these figures: writing lines that the \
+        reader only read, against lines that it wrote back; and the way over N lines in turn, against \
+        the floor's one."
+    )]
+    Lines(LinesArgs),
     /// Writes a completion script to standard output
     #[command(after_help = "Example:\n  ringway-bench completions bash > \
         ~/.local/share/bash-completion/completions/ringway-bench")]
@@ -193,6 +200,16 @@ impl StreamArgs {
             (fitting as u64).clamp(1000, 10_000_000)
         })
     }
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct LinesArgs {
+    /// Lines written, and round trips, of each part
+    #[arg(long, value_name = "N", default_value_t = 400_000,
+        value_parser = clap::value_parser!(u64).range(10_000..MAX_PACKETS))]
+    pub(crate) rounds: u64,
+    #[command(flatten)]
+    pub(crate) common: Common,
 }
 
 #[derive(Debug, Args)]

@@ -15,6 +15,7 @@ mod create;
 mod error;
 mod floor;
 mod latency;
+mod lines;
 mod link;
 mod payload;
 mod peers;
@@ -32,12 +33,15 @@ use std::process::ExitCode;
 use clap::{CommandFactory, Parser};
 use serde::{Deserialize, Serialize};
 
-use crate::cli::{Cli, CopyArgs, CreateArgs, FloorArgs, LatencyArgs, ThroughputArgs, Verb};
+use crate::cli::{
+    Cli, CopyArgs, CreateArgs, FloorArgs, LatencyArgs, LinesArgs, ThroughputArgs, Verb,
+};
 use crate::cpus::CpuPair;
 use crate::create::CreatePlan;
 use crate::error::{BenchError, Result};
 use crate::floor::FloorPlan;
 use crate::latency::LatencyPlan;
+use crate::lines::LinesPlan;
 use crate::peers::{Job, Session};
 use crate::report::{FloorReport, Progress};
 use crate::scratch::Scratch;
@@ -55,6 +59,8 @@ pub(crate) enum Task {
     Throughput(ThroughputPlan),
     /// Attach to queues.
     Create(CreatePlan),
+    /// Read and write lines.
+    Lines(LinesPlan),
 }
 
 /// Cleans up on every way out of `main`, panics included.
@@ -88,6 +94,7 @@ fn run(verb: Verb) -> Result<()> {
         Verb::Create(args) => create(&args),
         Verb::Floor(args) => floor(&args),
         Verb::Copy(args) => copy(&args),
+        Verb::Lines(args) => lines(&args),
         Verb::Completions { shell } => {
             clap_complete::generate(
                 shell,
@@ -173,6 +180,13 @@ fn floor(args: &FloorArgs) -> Result<()> {
     Ok(())
 }
 
+fn lines(args: &LinesArgs) -> Result<()> {
+    let cpus = CpuPair::choose(args.common.cpus.as_deref())?;
+    let plan = LinesPlan { rounds: args.rounds, floor: FloorPlan::default() };
+    report::print(&lines::measure(cpus, plan)?, args.common.json);
+    Ok(())
+}
+
 /// Makes what the transport needs before the peer is started.
 fn prepare(link: &mut LinkSpec) -> Result<Option<Scratch>> {
     if link.transport == Transport::Bare {
@@ -199,5 +213,9 @@ fn peer(job: &str) -> Result<()> {
         Task::Latency(plan) => latency::answer(&pair, &plan),
         Task::Throughput(plan) => throughput::answer(&pair, &plan),
         Task::Create(plan) => create::answer(&pair, &plan),
+        Task::Lines(plan) => {
+            lines::answer(&pair, plan);
+            Ok(())
+        }
     }
 }

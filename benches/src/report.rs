@@ -7,6 +7,7 @@ use crate::clock::Clock;
 use crate::cpus::CpuPair;
 use crate::create::CreatePlan;
 use crate::latency::LatencyPlan;
+use crate::lines::{LineTimes, LinesPlan};
 use crate::stats::{OneWay, Samples, Spread, round};
 use crate::table::table;
 use crate::throughput::ThroughputPlan;
@@ -259,6 +260,69 @@ impl CreateReport {
             attach_us: Spread::of_ns(attach),
             first_packet_us: Spread::of_ns(first_packet),
             cpus: [cpus.here, cpus.there],
+        }
+    }
+}
+
+/// Result of `lines`.
+#[derive(Debug, Serialize)]
+pub(crate) struct LinesReport {
+    verb: &'static str,
+    rounds: u64,
+    stream: Vec<StreamedLines>,
+    hop: Vec<HoppedLines>,
+    #[serde(flatten)]
+    floor: Floor,
+    #[serde(flatten)]
+    setting: Setting,
+}
+
+/// One line of a stream, on average.
+#[derive(Debug, Serialize)]
+struct StreamedLines {
+    lines: usize,
+    written_back: bool,
+    write_ns: f64,
+    read_ns: f64,
+}
+
+/// One way over lines in turn.
+#[derive(Debug, Serialize)]
+struct HoppedLines {
+    lines: usize,
+    one_way_ns: f64,
+    ratio_to_floor: f64,
+}
+
+impl LinesReport {
+    /// Sums a measurement up.
+    pub(crate) fn new(
+        plan: LinesPlan,
+        cpus: CpuPair,
+        clock: Clock,
+        lines: &LineTimes,
+        floor_before: Samples,
+        floor_after: Samples,
+    ) -> Self {
+        let floor = Floor::new(clock, floor_before, floor_after);
+        let stream = lines.stream.iter().map(|part| StreamedLines {
+            lines: part.lines,
+            written_back: part.written_back,
+            write_ns: round(part.write_ns),
+            read_ns: round(part.read_ns),
+        });
+        let hop = lines.hop.iter().map(|&(lines, one_way_ns)| HoppedLines {
+            lines,
+            one_way_ns: round(one_way_ns),
+            ratio_to_floor: ratio(one_way_ns, floor.floor_ns),
+        });
+        Self {
+            verb: "lines",
+            rounds: plan.rounds,
+            stream: stream.collect(),
+            hop: hop.collect(),
+            floor,
+            setting: Setting::new(cpus, clock),
         }
     }
 }

@@ -101,6 +101,17 @@ impl Region {
         self.line(word as usize)
     }
 
+    /// A word of a line behind page 0, for measurements of lines as such; no chunks may lie there.
+    #[inline]
+    pub(crate) fn data_word(&self, line: usize, word: usize) -> &AtomicU64 {
+        let offset = WORDS_BYTES + line * 64 + word * 8;
+        assert!(word < 8 && offset + 8 <= self.map.len(), "line {line} lies behind the region");
+        // SAFETY: in bounds, by the assertion.
+        let address = unsafe { self.map.as_mut_ptr().add(offset) };
+        // SAFETY: aligned to 8; else as in `line`.
+        unsafe { AtomicU64::from_ptr(address.cast()) }
+    }
+
     fn line(&self, line: usize) -> &AtomicU64 {
         let offset = line * LINE_BYTES;
         assert!(offset + LINE_BYTES <= WORDS_BYTES, "line {line} lies behind page 0");

@@ -80,7 +80,7 @@ fn seal_mpsc(case: Case) {
                 || ring.take_single(&mut mine.borrow_mut()),
                 |taken| {
                     let value = bob.value(taken);
-                    ring.ack_single(&mut mine.borrow_mut(), taken.pos, taken.n);
+                    ring.ack_single(&mut mine.borrow_mut(), &taken);
                     value
                 },
             );
@@ -148,7 +148,7 @@ fn close_spsc(case: Case) {
                 || ring.take_single(&mut mine.borrow_mut()),
                 |taken| {
                     let value = bob.value(taken);
-                    ring.ack_single(&mut mine.borrow_mut(), taken.pos, taken.n);
+                    ring.ack_single(&mut mine.borrow_mut(), &taken);
                     value
                 },
             );

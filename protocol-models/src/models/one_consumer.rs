@@ -50,7 +50,7 @@ pub(super) fn spec() -> Spec {
     Spec {
         name: "one-consumer",
         about: "one consumer with several leases, acks out of order, successors",
-        min_states: 378_000,
+        min_states: 360_000,
         scenarios: rings(vec![one_to_one(), many_to_one(), laps()]),
         mutants: vec![
             mutant(

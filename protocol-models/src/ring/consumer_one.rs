@@ -245,15 +245,11 @@ fn raise(s: &Scenario, w: &mut World, pos: u8) {
 fn ack(s: &Scenario, w: &mut World, me: usize, slot: usize, cur: u8) -> Pc {
     let Some(lease) = w.procs[me].leases[slot] else { return Pc::Idle { cur } };
     w.acknowledge(me, slot);
-    if lease.pos != w.ring.head.pos {
-        let i = s.index(lease.pos);
-        w.ring.stamps[i].state = State::Released;
-        return Pc::Idle { cur };
+    let oldest = lease.pos == w.ring.head.pos;
+    if oldest && s.is(Mutant::LazyAck) {
+        return Pc::StoreHead { cur, head: w.ring.head.plus(lease.n, 1) };
     }
-    let head = w.ring.head.plus(lease.n, 1);
-    if s.is(Mutant::LazyAck) {
-        return Pc::StoreHead { cur, head };
-    }
-    w.ring.head = head;
-    Pc::Roll { cur }
+    // The stamp first, in order or not; it may die before the head.
+    w.ring.stamps[s.index(lease.pos)].state = State::Released;
+    if oldest { Pc::Roll { cur } } else { Pc::Idle { cur } }
 }
