@@ -219,6 +219,7 @@ impl Ring {
             let word = self.bits.pack(State::Released, pos, n, 0);
             // SYNC released: never only in a lazy word, or acknowledged packets come back.
             self.memory().entry(pos).stamp.store(word, Release);
+            crate::sync::crash_point("ack_single.after_stamp");
             return;
         }
         mine.head = mine.head.plus(n, 1);

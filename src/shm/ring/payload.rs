@@ -32,11 +32,11 @@ impl Ring {
             if inline {
                 // SAFETY: in bounds: `assert_fits`. Exclusive: the claim is ours, and `&mut`.
                 unsafe { copy_short(bytes.as_ptr(), target, bytes.len()) };
-                return;
+            } else {
+                // SAFETY: in bounds: `assert_fits`, and units are contiguous up to a quarter of the
+                // data region from every start, since the region is mapped twice. Exclusive as above.
+                unsafe { core::ptr::copy_nonoverlapping(bytes.as_ptr(), target, bytes.len()) };
             }
-            // SAFETY: in bounds: `assert_fits`, and units are contiguous up to a quarter of the
-            // data region from every start, since the region is mapped twice. Exclusive as above.
-            unsafe { core::ptr::copy_nonoverlapping(bytes.as_ptr(), target, bytes.len()) };
         }
         #[cfg(loom)]
         {
@@ -46,6 +46,7 @@ impl Ring {
                 unsafe { core::ptr::copy_nonoverlapping(bytes.as_ptr(), p.cast(), bytes.len()) }
             });
         }
+        crate::sync::crash_point("write.after_copy");
     }
 
     /// Appends the payload of a leased record to `out`.
