@@ -8,6 +8,7 @@ mod crash;
 mod files;
 mod fork;
 mod lifetime;
+mod pauses;
 mod stream;
 mod torture;
 mod wakeups;
