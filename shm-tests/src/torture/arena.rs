@@ -74,6 +74,8 @@ impl<'a> Arena<'a> {
         let place = Place::new(&session.programs.ordinary);
         // In the others it can be measured how soon all goes on.
         session.pauses = session.random.below(3) == 0;
+        // In some, one death must be recovered from before the next: a new one may help.
+        session.calm = session.random.below(2) == 0;
         let random = &mut session.random;
         let routed = random.below(3) == 0;
         let several = |side| if side == Side::Multi { 2 } else { 1 };
@@ -143,7 +145,7 @@ impl<'a> Arena<'a> {
         for ring in 0..self.homes.len() {
             self.close(ring)?;
         }
-        Ok(())
+        self.haunt(self.homes[0].shape)
     }
 
     /// Somebody creates the segment, and may die of it; then we take part.
@@ -184,10 +186,12 @@ impl<'a> Arena<'a> {
     /// Starts a process; armed with `point`, or with another, or not.
     fn start(&mut self, job: Job, point: Option<&'static Point>) -> Victim {
         self.incarnations += 1;
+        let calm = self.session.calm;
         let random = &mut self.session.random;
         // Some go, and come again.
         let turns = if random.below(4) == 0 { 20 + random.below(2000) } else { FOR_EVER };
-        let (armed, seed) = (random.below(100) < 75, random.next_u64() >> 1);
+        let (armed, seed) =
+            (random.below(100) < if calm { 30 } else { 75 }, random.next_u64() >> 1);
         let parts = job.parts();
         let (actor, ring) = parts[random.below(parts.len() as u64) as usize];
         let leaves = turns != FOR_EVER && random.below(4) == 0;
@@ -251,6 +255,9 @@ impl<'a> Arena<'a> {
 
     fn kill_now_and_then(&mut self, whom: impl Fn(Job) -> bool) {
         if Instant::now() < self.next_kill {
+            return;
+        }
+        if self.session.calm && self.session.watch.is_waiting() {
             return;
         }
         let random = &mut self.session.random;

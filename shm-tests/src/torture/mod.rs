@@ -8,6 +8,7 @@
 //! | `session` | what a whole run knows: its options, its programs, what was hit |
 //! | `arena` | some rings and their processes, from creation to removal |
 //! | `ending` | the end of an arena |
+//! | `heir` | whoever gets a dead one's place, and dies of it |
 //! | `cast` | the processes of an arena: started, killed, stopped, replaced |
 //! | `scene` | processes that create, close, leave, destroy and clean, and die of it |
 //! | `watch` | how soon packets go through again, and whether they ever do |
@@ -23,6 +24,7 @@ mod arena;
 mod build;
 mod cast;
 mod ending;
+mod heir;
 mod points;
 mod report;
 mod scene;

@@ -50,6 +50,8 @@ pub(super) struct Session {
     pub(super) mutant: Option<String>,
     /// In this arena some are stopped, too.
     pub(super) pauses: bool,
+    /// In this arena nobody is killed before all goes on after the last death.
+    pub(super) calm: bool,
     pub(super) random: Random,
     pub(super) watch: Watch,
     pub(super) report: Report,
@@ -100,6 +102,7 @@ pub fn run(options: &Options, programs: Programs, mut tell: impl FnMut(&Report))
         programs: Programs { ordinary: ordinary.clone(), ..programs },
         mutant: options.mutant.clone(),
         pauses: false,
+        calm: false,
         random: Random::new(options.seed),
         watch: Watch::start(),
         report: Report { seed: options.seed, ..Report::default() },

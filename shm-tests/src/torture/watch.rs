@@ -22,7 +22,7 @@ const GAP_NS: u64 = 1_000_000_000;
 
 /// No packet for this long, with everybody there: wedged. Time in which this process did not run
 /// does not count.
-const WEDGED_AFTER_NS: u64 = 20_000_000_000;
+const WEDGED_AFTER_NS: u64 = 10_000_000_000;
 
 /// What is measured of one death, in nanoseconds.
 #[derive(Clone, Copy, Debug)]
@@ -85,7 +85,7 @@ impl State {
         for ring in &mut self.rings {
             let stats = ring.queue.stats();
             let progress = stats.gets + stats.redelivered;
-            let idle = ring.idle_ns + if self.paused > 0 { 0 } else { gap.min(10_000_000) };
+            let idle = ring.idle_ns + if self.paused > 0 { 0 } else { gap.min(100_000_000) };
             ring.idle_ns = if progress == ring.progress { idle } else { 0 };
             ring.progress = progress;
         }
@@ -160,6 +160,11 @@ impl Watch {
     /// Measures nothing of a process that was not killed after all.
     pub(super) fn lives(&self, pid: u32) {
         lock(&self.state).deaths.retain(|death| death.pid != pid);
+    }
+
+    /// Says whether some ring has not gone on yet after a death.
+    pub(super) fn is_waiting(&self) -> bool {
+        !lock(&self.state).deaths.is_empty()
     }
 
     /// Somebody is stopped, or goes on.
