@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use ringway::queue::{Queue, QueueConfig, QueueDescriptor, Side};
 use ringway::shm::Lifetime;
-use ringway::shm::segment::Segment;
+use ringway::shm::segment::{RingConfig, Segment, SegmentConfig};
 
 use crate::ledger::Ledger;
 use crate::place::Place;
@@ -28,9 +28,10 @@ const MEAN_MS: u64 = 50;
 /// Turns of a process that is to work until the end.
 const FOR_EVER: u64 = 1 << 40;
 
-/// A ring, in a segment of its own.
+/// A ring, in a segment of its own, or in one with the others.
 pub(super) struct Home {
     pub(super) name: String,
+    pub(super) segment: String,
     pub(super) json: String,
     pub(super) shape: Shape,
     /// Our own attachment.
@@ -45,6 +46,8 @@ pub(super) struct Arena<'a> {
     pub(super) session: &'a mut Session,
     pub(super) place: Place,
     pub(super) homes: Vec<Home>,
+    /// The one segment of all rings, if that is how it is.
+    pub(super) shared: Option<SegmentConfig>,
     cast: Vec<Option<Victim>>,
     jobs: Vec<Job>,
     incarnations: u64,
@@ -90,6 +93,14 @@ impl<'a> Arena<'a> {
         // Few places: the ids of the dead are used again at once. Many: hardly ever.
         let spare = [3, 3, 40][random.below(3) as usize];
         let places = jobs.len() as u32 + spare;
+        let lifetimes = [Lifetime::Keep, Lifetime::Ephemeral, Lifetime::Job];
+        let together = (routed && random.below(2) == 0).then_some(random.below(3) as usize);
+        let mut shared = together.map(|lifetime| {
+            let segment = name.parse().expect("the name of a mode");
+            let mut config = SegmentConfig::new(segment, lifetimes[lifetime]);
+            config.max_participants = places;
+            config
+        });
         let homes = (0..if routed { 3 } else { 1 }).map(|ring| {
             // What several routers feed has many producers, whatever the mode.
             let producers = if ring > 0 && takers > 1 { Side::Multi } else { producers };
@@ -109,24 +120,39 @@ impl<'a> Arena<'a> {
                 consumers,
                 ..QueueConfig::default()
             };
-            let lifetimes = [Lifetime::Keep, Lifetime::Ephemeral, Lifetime::Job];
-            let lifetime = lifetimes[random.below(3) as usize];
-            let name = format!("{name}-{ring}");
+            let lifetime = lifetimes[together.unwrap_or(random.below(3) as usize)];
+            let (segment, name) = match &mut shared {
+                Some(shared) => {
+                    let geometry = config.geometry().expect("a valid ring");
+                    shared.rings.push(RingConfig::new(format!("ring-{ring}"), geometry));
+                    (name.to_owned(), format!("{name}:ring-{ring}"))
+                }
+                None => (format!("{name}-{ring}"), format!("{name}-{ring}")),
+            };
             let queue = place.queue_of(&name, config, lifetime).with_max_participants(places);
             let json = queue.expect("a valid number of places").to_json();
             fs::create_dir(place.logs().join(ring.to_string())).expect("a directory for logs");
             let shape = Shape { producers, consumers, ephemeral: lifetime == Lifetime::Ephemeral };
-            Home { name, json, shape, queue: None, closed: false }
+            Home { name, segment, json, shape, queue: None, closed: false }
         });
         let homes = homes.collect();
         let cast = jobs.iter().map(|_| None).collect();
-        Self { session, place, homes, cast, jobs, incarnations: 0, next_kill: Instant::now() }
+        let next_kill = Instant::now();
+        Self { session, place, homes, shared, cast, jobs, incarnations: 0, next_kill }
     }
 
     fn live(&mut self, quota: u64) -> Result<(), Wedged> {
+        let directory = self.place.directory();
+        // Our own: whoever opens one of its rings would make a segment of that ring alone.
+        let made = self.shared.as_ref().map(|all| Segment::shared_or_create(&directory, all));
+        if let Some(Err(error)) = &made {
+            self.session.fault(format!("creating {:?}: {error:?}", self.shared));
+            return Err(Wedged);
+        }
         for ring in 0..self.homes.len() {
             self.create(ring)?;
         }
+        drop(made);
         self.watch();
         for i in 0..self.jobs.len() {
             self.cast[i] = Some(self.start(self.jobs[i], None));
@@ -151,7 +177,7 @@ impl<'a> Arena<'a> {
     /// Somebody creates the segment, and may die of it; then we take part.
     fn create(&mut self, ring: usize) -> Result<(), Wedged> {
         let shape = self.homes[ring].shape;
-        if self.session.random.below(3) != 0 {
+        if self.session.random.below(3) != 0 && self.shared.is_none() {
             let point = self.session.pick(Actor::Creator, shape);
             self.play(point, &[format!("open q {}", self.homes[ring].json)])?;
         }
@@ -171,7 +197,7 @@ impl<'a> Arena<'a> {
         let rings = self.homes.iter().filter_map(|home| {
             let segment = Segment::open_readonly(
                 &self.place.directory(),
-                &home.name.parse().expect("our own name"),
+                &home.segment.parse().expect("our own name"),
             );
             Some((home.queue.clone()?, segment.ok()?))
         });
@@ -385,17 +411,20 @@ impl<'a> Arena<'a> {
     /// Says who keeps the rings from going on, and copies their files.
     fn keep_evidence(&mut self) {
         let place = evidence(self.session.report.seed);
+        for victim in self.cast.iter().flatten() {
+            self.session.report.remark(victim.describe());
+        }
         for home in &self.homes {
             if let Some(queue) = &home.queue {
                 let blockers = queue.ring().map(|ring| ring.blocked_by());
                 let what = format!("{}: {:?}, blocked by {blockers:?}", home.name, queue.stats());
                 self.session.report.remark(what);
             }
-            let file = self.place.segments().join(&home.name);
-            let copied = fs::create_dir_all(&place)
-                .and_then(|()| fs::copy(&file, place.join(&home.name)).map(|_| ()));
+            let (file, copy) =
+                (self.place.segments().join(&home.segment), place.join(&home.segment));
+            let copied = fs::create_dir_all(&place).and_then(|()| fs::copy(&file, &copy));
             if copied.is_ok() {
-                let copy = place.join(&home.name).display().to_string();
+                let copy = copy.display();
                 self.session.report.remark(format!("look at it with `shm-inspect show {copy}`"));
             }
         }

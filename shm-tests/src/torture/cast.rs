@@ -78,6 +78,8 @@ pub(super) struct Victim {
     pub(super) turns: u64,
     peer: Peer,
     point: Option<&'static Point>,
+    /// It will stop by itself at that point.
+    stops_itself: bool,
     /// Answers that are still to come.
     expected: usize,
     /// Stopped until then, at a crash point or anywhere; the watch knows.
@@ -105,9 +107,11 @@ impl Victim {
             peer.try_send(format!("mutant {mutant}"));
             expected += 1;
         }
+        let mut stops_itself = false;
         if let Some(point) = point {
             let pauses = session.random.below(3) == 0 && session.pauses;
             let verb = if pauses { "pause" } else { "die" };
+            stops_itself = pauses;
             let passes = 1 + session.random.below(point.passes);
             peer.try_send(format!("{verb} {} {passes}", point.name));
             expected += 1;
@@ -117,7 +121,8 @@ impl Victim {
             peer.try_send(command.clone());
         }
         let (leaves, killed) = (false, false);
-        Self { job, turns, peer, point, expected, stopped: None, leaves, killed, turned: 0 }
+        let stopped = None;
+        Self { job, turns, peer, point, stops_itself, expected, stopped, leaves, killed, turned: 0 }
     }
 
     /// Listens to it, and does what is due.
@@ -199,14 +204,22 @@ impl Victim {
         self.stopped = Some((Instant::now() + pause, point));
     }
 
+    /// For people.
+    pub(super) fn describe(&self) -> String {
+        let (pid, state) = (self.peer.id(), self.peer.state());
+        let point = self.point.map_or("no point", |point| point.name);
+        format!("{:?} {pid} armed with {point}: {state}, stopped {:?}", self.job, self.stopped)
+    }
+
     /// Says whether it may be killed or stopped now.
     pub(super) fn is_working(&self) -> bool {
         self.stopped.is_none() && !self.leaves && !self.killed
     }
 
-    /// Stops it wherever it is.
+    /// Stops it wherever it is; but not one that is about to stop by itself, which would stop again
+    /// when it is told to go on.
     pub(super) fn stop(&mut self, session: &mut Session) {
-        if self.peer.ended().is_none() {
+        if self.peer.ended().is_none() && !self.stops_itself {
             // Not waited for: it may be dying.
             let _ = kill(Pid::from_raw(self.peer.id() as i32), Signal::SIGSTOP);
             self.stopped(session, None);

@@ -17,7 +17,9 @@ impl Arena<'_> {
     /// then nothing may be left.
     pub(super) fn end(&mut self) {
         self.session.watch.set_rings(Vec::new());
-        for ring in 0..self.homes.len() {
+        // A segment of all rings ends once.
+        let ends = if self.shared.is_some() { 1 } else { self.homes.len() };
+        for ring in 0..ends {
             let Home { shape, json, .. } = &self.homes[ring];
             let (shape, open) = (*shape, format!("open q {json}"));
             let ended = match self.session.random.below(4) {
@@ -41,15 +43,19 @@ impl Arena<'_> {
         let point = self.session.pick(Actor::Destroyer, shape);
         let commands = [open.to_owned(), "destroy q".to_owned()];
         let ending = self.play(point, &commands)?;
-        let heard = self.homes[ring].queue.as_ref().map(Queue::try_get);
         let before_the_mark = ["gate.turn", "destroy.gate", "destroy.state_marked"];
         let marked = ending != Ending::Died
             || !point.is_some_and(|point| before_the_mark.contains(&point.name));
-        if marked && !matches!(heard, Some(Err(GetError::Destroyed))) {
-            let what = format!("{heard:?} after a death at {point:?} in destroying");
-            self.session.fault(what);
+        let segment = self.homes[ring].segment.clone();
+        let mut queue = None;
+        for home in self.homes.iter_mut().rev().filter(|home| home.segment == segment) {
+            queue = home.queue.take();
+            let heard = queue.as_ref().map(Queue::try_get);
+            if marked && !matches!(heard, Some(Err(GetError::Destroyed))) {
+                let what = format!("{heard:?} after a death at {point:?} in destroying");
+                self.session.fault(what);
+            }
         }
-        let queue = self.homes[ring].queue.take();
         if self.session.random.below(2) == 0 {
             // Whoever opens it next finishes the removal and gets a new one, or finds it closed.
             drop(queue);
@@ -57,7 +63,7 @@ impl Arena<'_> {
         } else if let Some(Err(error)) = queue.map(|queue| queue.destroy()) {
             self.session.fault(format!("destroying {}: {error:?}", self.homes[ring].name));
         }
-        let file = self.place.segments().join(&self.homes[ring].name);
+        let file = self.place.segments().join(&segment);
         if file.exists() {
             self.session.fault(format!("{} was destroyed, and is there", self.homes[ring].name));
         }
@@ -65,19 +71,26 @@ impl Arena<'_> {
     }
 
     fn leave(&mut self, ring: usize, shape: Shape, open: &str) -> Result<(), Wedged> {
-        self.homes[ring].queue = None;
+        self.let_go(ring);
         let point = self.session.pick(Actor::Leaver, shape);
         self.play(point, &[open.to_owned()])?;
         Ok(())
     }
 
     fn clean(&mut self, ring: usize, shape: Shape) -> Result<(), Wedged> {
-        self.homes[ring].queue = None;
+        self.let_go(ring);
         let actor =
             if self.session.random.below(2) == 0 { Actor::Cleaner } else { Actor::Destroyer };
         let point = self.session.pick(actor, shape);
         self.play(point, &[format!("clean {}", self.place.segments().display())])?;
         Ok(())
+    }
+
+    /// Gives up our own part in a segment.
+    fn let_go(&mut self, ring: usize) {
+        let segment = self.homes[ring].segment.clone();
+        let there = self.homes.iter_mut().filter(|home| home.segment == segment);
+        there.for_each(|home| home.queue = None);
     }
 
     fn sweep(&mut self) {

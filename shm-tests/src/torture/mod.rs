@@ -14,8 +14,8 @@
 //! | `watch` | how soon packets go through again, and whether they ever do |
 //! | `report` | what it all came to |
 //!
-//! An *arena* is a ring, or a ring with routers behind it that feed two more, each ring in a segment
-//! of its own and of random shape. Its life: somebody creates it (and may die of it); producers,
+//! An *arena* is a ring, or a ring with routers behind it that feed two more, all of random
+//! shape, each in a segment of its own or all in one. Its life: somebody creates it (and may die of it); producers,
 //! routers and consumers work, and are killed or stopped and replaced; somebody closes it; it is
 //! drained while the killing goes on; the account is settled; somebody destroys it, or everybody
 //! leaves, or somebody cleans up.
