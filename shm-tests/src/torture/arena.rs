@@ -13,14 +13,11 @@ use crate::place::Place;
 use crate::torment::BATCH;
 use crate::torture::cast::{Fate, Job, Victim};
 use crate::torture::points::{Actor, Point, Shape};
-use crate::torture::scene::{Ending, Patience, play};
+use crate::torture::scene::{Ending, play};
 use crate::torture::session::{MODES, Session, evidence};
 
 /// Between two rounds of looking after everybody.
-const PACE: Duration = Duration::from_micros(300);
-
-/// How long a drain may take, while this process runs.
-const DRAIN: Duration = Duration::from_secs(60);
+pub(super) const PACE: Duration = Duration::from_micros(300);
 
 /// Mean time between two random kills.
 const MEAN_MS: u64 = 50;
@@ -36,7 +33,7 @@ pub(super) struct Home {
     pub(super) shape: Shape,
     /// Our own attachment.
     pub(super) queue: Option<Queue>,
-    closed: bool,
+    pub(super) closed: bool,
 }
 
 /// Nothing can go on.
@@ -48,8 +45,8 @@ pub(super) struct Arena<'a> {
     pub(super) homes: Vec<Home>,
     /// The one segment of all rings, if that is how it is.
     pub(super) shared: Option<SegmentConfig>,
-    cast: Vec<Option<Victim>>,
-    jobs: Vec<Job>,
+    pub(super) cast: Vec<Option<Victim>>,
+    pub(super) jobs: Vec<Job>,
     incarnations: u64,
     next_kill: Instant,
 }
@@ -210,7 +207,7 @@ impl<'a> Arena<'a> {
     }
 
     /// Starts a process; armed with `point`, or with another, or not.
-    fn start(&mut self, job: Job, point: Option<&'static Point>) -> Victim {
+    pub(super) fn start(&mut self, job: Job, point: Option<&'static Point>) -> Victim {
         self.incarnations += 1;
         let calm = self.session.calm;
         let random = &mut self.session.random;
@@ -253,7 +250,7 @@ impl<'a> Arena<'a> {
     }
 
     /// Listens to everybody, and replaces whoever is gone.
-    fn look_after_everybody(&mut self) {
+    pub(super) fn look_after_everybody(&mut self) {
         for i in 0..self.cast.len() {
             let Some(victim) = &mut self.cast[i] else { continue };
             let fate = victim.tend(self.session);
@@ -279,7 +276,7 @@ impl<'a> Arena<'a> {
         }
     }
 
-    fn kill_now_and_then(&mut self, whom: impl Fn(Job) -> bool) {
+    pub(super) fn kill_now_and_then(&mut self, whom: impl Fn(Job) -> bool) {
         if Instant::now() < self.next_kill {
             return;
         }
@@ -303,69 +300,6 @@ impl<'a> Arena<'a> {
         } else {
             victim.kill(self.session, None);
         }
-    }
-
-    /// Somebody closes the ring, and may die of it; then it is drained, while the killing goes on.
-    fn close(&mut self, ring: usize) -> Result<(), Wedged> {
-        let shape = self.homes[ring].shape;
-        let takes = |job: Job| job.source() == Some(ring);
-        if let Some(i) = self.jobs.iter().position(|job| takes(*job))
-            && let Some(point) = self.session.pick(Actor::Drainer, shape)
-        {
-            if let Some(victim) = &mut self.cast[i] {
-                victim.kill(self.session, None);
-            }
-            let job = self.jobs[i];
-            let mut patience = Patience::new(DRAIN);
-            while let Some(victim) = &mut self.cast[i] {
-                if victim.tend(self.session) != Fate::Lives {
-                    self.cast[i] = None;
-                } else if !patience.wait(PACE) {
-                    return Err(Wedged);
-                }
-            }
-            self.cast[i] = Some(self.start(job, Some(point)));
-        }
-        if self.session.random.below(3) != 0 {
-            let point = self.session.pick(Actor::Closer, shape);
-            let json = &self.homes[ring].json;
-            self.play(point, &[format!("open q {json}"), "close q".to_owned()])?;
-        }
-        if let Some(queue) = &self.homes[ring].queue
-            && let Err(error) = queue.close()
-        {
-            self.session.fault(format!("closing {}: {error:?}", self.homes[ring].name));
-        }
-        self.homes[ring].closed = true;
-        let mut patience = Patience::new(DRAIN);
-        let goal = self.session.report.kills + self.session.random.below(4);
-        while self
-            .cast
-            .iter()
-            .flatten()
-            .any(|victim| victim.job == Job::Put(ring) || takes(victim.job))
-        {
-            self.session.watch.excuse();
-            self.look_after_everybody();
-            if self.session.report.kills < goal {
-                self.kill_now_and_then(takes);
-            }
-            if !patience.wait(PACE) {
-                let name = &self.homes[ring].name;
-                self.session.report.remark(format!("{name} was closed, and is not drained"));
-                return Err(Wedged);
-            }
-        }
-        if let Some(queue) = &self.homes[ring].queue {
-            let (waiting, leased) = (queue.qsize(), queue.in_flight());
-            if (waiting, leased) != (0, 0) {
-                let name = &self.homes[ring].name;
-                let what = format!("{name} is drained, but {waiting} wait and {leased} are leased");
-                self.session.report.remark(what);
-                return Err(Wedged);
-            }
-        }
-        Ok(())
     }
 
     /// Has a process do something, and die of it; what goes wrong is a fault.

@@ -7,6 +7,7 @@
 //! | `build` | the victims: the peer as it ships, and the peer with its crash points |
 //! | `session` | what a whole run knows: its options, its programs, what was hit |
 //! | `arena` | some rings and their processes, from creation to removal |
+//! | `closing` | the closing of a ring, and its draining |
 //! | `ending` | the end of an arena |
 //! | `heir` | whoever gets a dead one's place, and dies of it |
 //! | `cast` | the processes of an arena: started, killed, stopped, replaced |
@@ -23,6 +24,7 @@
 mod arena;
 mod build;
 mod cast;
+mod closing;
 mod ending;
 mod heir;
 mod points;
