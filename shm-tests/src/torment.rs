@@ -7,7 +7,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use ringway::error::{GetError, PutError};
-use ringway::queue::{Lease, QueueDescriptor, RecordKind, Wait};
+use ringway::queue::{Lease, QueueDescriptor, RecordKind, Selector, Wait};
 use ringway::routing::{Connection, Packet, PacketRef, PartitionStrategy, Router, RouterConfig};
 
 use crate::accounting::{self, EMPTY, Event, HEADER_BYTES, Log};
@@ -240,6 +240,11 @@ pub fn get(mut from: Getter<'_>, seed: u64, turns: u64, log: &Path) -> Result<u6
     let mut random = Random::new(seed);
     let most = random.below(6) as usize;
     let gives_back = random.below(3) == 0;
+    // Some sleep as those do that wait on several queues.
+    let mut selector = match &from {
+        Getter::Shared(queue) if random.below(3) == 0 => Some(Selector::new([queue.clone()])),
+        _ => None,
+    };
     let mut held: Vec<Held> = Vec::new();
     let turned = run(&mut log, turns, |log| {
         if held.is_empty() && random.below(4) == 0 && get_in_place(&mut from, log)? {
@@ -254,8 +259,13 @@ pub fn get(mut from: Getter<'_>, seed: u64, turns: u64, log: &Path) -> Result<u6
                 for held in held.drain(..) {
                     acknowledge(log, held)?;
                 }
-                match from.lease_many(max, &mut leases, wait(&mut random)) {
-                    Ok(_) => {}
+                let wait = wait(&mut random);
+                let waited = match &mut selector {
+                    Some(selector) => selector.lease(wait).map(|(_, lease)| leases.push(lease)),
+                    None => from.lease_many(max, &mut leases, wait).map(|_| ()),
+                };
+                match waited {
+                    Ok(()) => {}
                     Err(GetError::Empty | GetError::Timeout | GetError::Draining { .. }) => {}
                     Err(error) => return Err(error.into()),
                 }
