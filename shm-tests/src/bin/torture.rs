@@ -46,6 +46,19 @@ struct Args {
 }
 
 const EXAMPLES: &str = "\
+Fields of the JSON:
+  kills, kills_by_point      by crash point; random: at any instant
+  committed, delivered       packets whose put returned; different packets received
+  uncertain                  received, killed between its put and the record of it
+  lost, corrupt, unflagged_duplicates, acked_redelivered, out_of_order, wedged, leftover_files
+                             must be 0; so must faults: errors that no process should get
+  redelivered                flagged deliveries
+  resume_ms                  from the kernel's freeing of the dead process's lock to the next packet
+                             through each of its rings; not while somebody is stopped (unmeasured)
+  kill_to_resume_ms          the same from the kill on
+  never_hit                  crash points that nobody came to
+  pauses, arenas, arenas_by_mode, seconds, seed, remarks
+
 Examples:
   torture --kills 200
   torture --kills 10000 --json > torture.json

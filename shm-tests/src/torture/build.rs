@@ -9,6 +9,8 @@ use std::ffi::{OsStr, OsString};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
+use crate::torture::points::POINTS;
+
 /// The programs that torture starts.
 #[derive(Clone, Debug)]
 pub struct Programs {
@@ -28,7 +30,20 @@ impl Programs {
         let target = target(&place)?;
         let name = place.file_name().unwrap_or_default();
         build(name, target, false)?;
-        Ok(Self { ordinary: place.join("peer"), crashing: build_crashing(target, name)? })
+        let built = Self { ordinary: place.join("peer"), crashing: build_crashing(target, name)? };
+        built.check(name == "debug")?;
+        Ok(built)
+    }
+
+    /// Crash points are in the one and not in the other: optimized, they compile to nothing.
+    fn check(&self, debug: bool) -> Result<(), String> {
+        if !has_crash_points(&self.crashing)? {
+            return Err(format!("{} has no crash points", self.crashing.display()));
+        }
+        if !debug && has_crash_points(&self.ordinary)? {
+            return Err(format!("{} has crash points", self.ordinary.display()));
+        }
+        Ok(())
     }
 
     /// Builds the peer with crash points alone, optimized whatever the running program is.
@@ -38,6 +53,14 @@ impl Programs {
     pub fn build_crashing() -> Result<PathBuf, String> {
         build_crashing(target(&profile()?)?, OsStr::new("release"))
     }
+}
+
+/// Says whether a program knows the name of some crash point.
+fn has_crash_points(program: &Path) -> Result<bool, String> {
+    let bytes = std::fs::read(program)
+        .map_err(|error| format!("reading {}: {error}", program.display()))?;
+    let has = |name: &str| bytes.windows(name.len()).any(|part| part == name.as_bytes());
+    Ok(POINTS.iter().any(|point| has(point.name)))
 }
 
 /// Where this program was put: `target/PROFILE`.
