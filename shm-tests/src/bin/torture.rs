@@ -56,6 +56,7 @@ Fields of the JSON:
   resume_ms                  from the kernel's freeing of the dead process's lock to the next packet
                              through each of its rings; not while somebody is stopped (unmeasured)
   kill_to_resume_ms          the same from the kill on
+  slowest                    after whose death it took longest
   never_hit                  crash points that nobody came to
   pauses, arenas, arenas_by_mode, seconds, seed, remarks
 

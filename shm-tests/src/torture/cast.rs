@@ -161,7 +161,7 @@ impl Victim {
                 if !self.killed {
                     self.killed = true;
                     session.killed(Some(&announced.point));
-                    session.watch.died(self.peer.id(), self.job.rings(), announced.at_ns);
+                    self.died(session, announced.at_ns);
                 }
             } else {
                 self.stopped(session, Some(announced.point));
@@ -204,6 +204,12 @@ impl Victim {
         self.stopped = Some((Instant::now() + pause, point));
     }
 
+    fn died(&self, session: &Session, at_ns: u64) {
+        let point = self.point.map_or("no point", |point| point.name);
+        let who = format!("{:?} armed with {point}, in arena {}", self.job, session.report.arenas);
+        session.watch.died(self.peer.id(), self.job.rings(), at_ns, &who);
+    }
+
     /// For people.
     pub(super) fn describe(&self) -> String {
         let (pid, state) = (self.peer.id(), self.peer.state());
@@ -231,7 +237,7 @@ impl Victim {
         if self.killed || self.peer.ended().is_some() {
             return;
         }
-        session.watch.died(self.peer.id(), self.job.rings(), monotonic_ns());
+        self.died(session, monotonic_ns());
         self.peer.kill_unreaped();
         while self.peer.ended().is_none() {
             std::thread::sleep(Duration::from_micros(50));

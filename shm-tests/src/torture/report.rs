@@ -37,6 +37,8 @@ pub struct Report {
     pub samples: Vec<Sample>,
     /// Deaths of which that is not known.
     pub unmeasured: u64,
+    /// After whose death it took longest.
+    pub slowest: String,
     /// Arenas lived through.
     pub arenas: u64,
     /// The same by mode.
@@ -67,7 +69,7 @@ impl Report {
     }
 
     pub(super) fn measure(&mut self, watch: &Watch) {
-        (self.samples, self.unmeasured) = watch.measured();
+        (self.samples, self.unmeasured, self.slowest) = watch.measured();
     }
 
     /// The crash points that nobody came to so far, of those that can be reached in some modes.
@@ -116,6 +118,7 @@ impl Report {
             "faults": self.faults,
             "resume_ms": self.quantiles(|sample| sample.resume_ns),
             "kill_to_resume_ms": self.quantiles(|sample| sample.kill_to_resume_ns),
+            "slowest": self.slowest,
             "measured": self.samples.len(),
             "unmeasured": self.unmeasured,
             "pauses": self.pauses,

@@ -45,6 +45,8 @@ struct Death {
     pid: u32,
     ring: usize,
     killed_ns: u64,
+    /// Who it was, for people.
+    who: String,
     /// When the lock was free, and the progress then.
     freed: Option<(u64, u64)>,
     resumed_ns: Option<u64>,
@@ -56,6 +58,7 @@ struct State {
     deaths: Vec<Death>,
     samples: Vec<Sample>,
     unmeasured: u64,
+    slowest: (u64, String),
     paused: u32,
     looked_ns: u64,
 }
@@ -107,8 +110,12 @@ impl State {
                 death.resumed_ns = Some(now);
                 return true;
             };
+            let resume_ns = resumed_ns - freed_ns;
+            if resume_ns > self.slowest.0 {
+                self.slowest = (resume_ns, std::mem::take(&mut death.who));
+            }
             self.samples.push(Sample {
-                resume_ns: resumed_ns - freed_ns,
+                resume_ns,
                 kill_to_resume_ns: resumed_ns.saturating_sub(death.killed_ns),
             });
             false
@@ -150,10 +157,16 @@ impl Watch {
     }
 
     /// Measures how soon a ring goes on after the death of a process.
-    pub(super) fn died(&self, pid: u32, rings: &[usize], killed_ns: u64) {
+    pub(super) fn died(&self, pid: u32, rings: &[usize], killed_ns: u64, who: &str) {
         let mut state = lock(&self.state);
-        let deaths =
-            rings.iter().map(|&ring| Death { pid, ring, killed_ns, freed: None, resumed_ns: None });
+        let deaths = rings.iter().map(|&ring| Death {
+            pid,
+            ring,
+            killed_ns,
+            who: who.to_owned(),
+            freed: None,
+            resumed_ns: None,
+        });
         state.deaths.extend(deaths);
     }
 
@@ -183,10 +196,10 @@ impl Watch {
         lock(&self.state).rings.iter().position(|ring| ring.idle_ns > WEDGED_AFTER_NS)
     }
 
-    /// All that was measured, and how many deaths were not.
-    pub(super) fn measured(&self) -> (Vec<Sample>, u64) {
+    /// All that was measured, how many deaths were not, and whose death took longest.
+    pub(super) fn measured(&self) -> (Vec<Sample>, u64, String) {
         let state = lock(&self.state);
-        (state.samples.clone(), state.unmeasured)
+        (state.samples.clone(), state.unmeasured, state.slowest.1.clone())
     }
 }
 
