@@ -3,8 +3,8 @@
 use std::collections::BTreeSet;
 use std::path::Path;
 
-/// The source of the library, all files in one text.
-fn source() -> String {
+/// The source in some folders, all files in one text.
+fn source_of(folders: &[&str]) -> String {
     fn collect(folder: &Path, text: &mut String) {
         for entry in folder.read_dir().unwrap() {
             let path = entry.unwrap().path();
@@ -16,8 +16,15 @@ fn source() -> String {
         }
     }
     let mut text = String::new();
-    collect(&Path::new(env!("CARGO_MANIFEST_DIR")).join("src"), &mut text);
+    for folder in folders {
+        collect(&Path::new(env!("CARGO_MANIFEST_DIR")).join(folder), &mut text);
+    }
     text
+}
+
+/// The source of the library.
+fn source() -> String {
+    source_of(&["src"])
 }
 
 /// The words that follow `marker` wherever it stands, made of the given characters.
@@ -30,13 +37,20 @@ fn words_after(text: &str, marker: &str, allowed: impl Fn(char) -> bool) -> BTre
         .collect()
 }
 
-/// The names in the first column of the table in a section.
-fn documented(section: &str) -> BTreeSet<String> {
+/// The rows of the table in a section, without its head, as they stand.
+fn rows(section: &str) -> Vec<String> {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/protocol.md");
     let text = std::fs::read_to_string(path).unwrap();
     let (_, rest) = text.split_once(&format!("## {section}\n")).unwrap();
     let body = rest.split("\n## ").next().unwrap();
-    let rows = body.lines().filter_map(|line| line.strip_prefix("| `"));
+    let table = body.lines().filter(|line| line.starts_with('|'));
+    table.skip(2).map(str::to_owned).collect()
+}
+
+/// The names in the first column of the table in a section.
+fn documented(section: &str) -> BTreeSet<String> {
+    let rows = rows(section);
+    let rows = rows.iter().filter_map(|line| line.strip_prefix("| `"));
     rows.map(|row| row.split('`').next().unwrap().to_owned()).collect()
 }
 
@@ -53,4 +67,20 @@ fn every_crash_point_of_the_source_is_documented_and_no_other() {
     let in_source = words_after(&source(), "crash_point(\"", allowed);
     assert!(in_source.len() > 25, "{in_source:?}");
     assert_eq!(in_source, documented("Crash points"));
+}
+
+#[test]
+fn every_row_about_a_death_names_a_test_that_exists() {
+    let tests = source_of(&["tests", "shm-tests/tests", "loom-tests/tests", "tools"]);
+    let named = |c: char| c.is_ascii_alphanumeric() || c == '_';
+    let tests = words_after(&tests, "#[test]\nfn ", named);
+    for section in ["Crash points", "Deaths and pauses elsewhere"] {
+        let rows = rows(section);
+        assert!(rows.len() > 10, "{section}: {rows:?}");
+        for row in rows {
+            let name = row.strip_suffix("` |").and_then(|row| row.rsplit('`').next());
+            let name = name.unwrap_or_else(|| panic!("a row without a test: {row}"));
+            assert!(tests.contains(name), "there is no test {name}: {row}");
+        }
+    }
 }

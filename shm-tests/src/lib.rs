@@ -6,17 +6,25 @@
 //! | `peer` | starting, asking, stopping and killing scripted processes |
 //! | `script` | what such a process understands: one command a line, one answer a line |
 //! | `work` | loops that such a process runs: produce, consume, echo |
-//! | `accounting` | numbered, checksummed packets; logs that survive SIGKILL; the check at the end |
+//! | `torment` | the loops of torture's victims: every way to put, get and route |
+//! | `crash` | dying, or stopping, at a named crash point |
+//! | `accounting` | numbered, checksummed packets; logs that survive SIGKILL |
+//! | `ledger` | the account at the end |
+//! | `torture` | the supervisor of `src/bin/torture.rs`: kills, restarts, measures, accounts |
 //! | `random` | a seeded generator |
 //!
 //! The tests are in `tests/promises/`. Nothing here sleeps to synchronise: everything waits for a
 //! condition, under a watchdog.
 
 pub mod accounting;
+pub mod crash;
+pub mod ledger;
 pub mod peer;
 pub mod place;
 pub mod random;
 pub mod script;
+pub mod torment;
+pub mod torture;
 pub mod work;
 
 use std::time::{Duration, Instant};

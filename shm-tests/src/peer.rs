@@ -4,9 +4,9 @@
 //! wait for an answer has a deadline. The peer dies with the thread that started it
 //! (`PR_SET_PDEATHSIG`), with the end of its stdin, and when this is dropped.
 
-use std::io::{BufRead, BufReader, Write};
+use std::io::{self, BufRead, BufReader, Write};
 use std::path::Path;
-use std::process::{Child, ChildStdin, Command, Stdio};
+use std::process::{Child, ChildStdin, Command, ExitStatus, Stdio};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
 
 use nix::sys::signal::{Signal, kill};
@@ -40,12 +40,28 @@ impl Peer {
     /// When it does not start.
     #[must_use]
     pub fn start(program: &Path) -> Self {
-        let mut child = Command::new(program)
-            .arg(std::process::id().to_string())
+        Self::of(Self::spawn(program, std::process::id()).expect("starting a peer"))
+    }
+
+    /// Starts the program, which dies with the calling thread. `parent` is this process as the peer
+    /// sees it: 0 from a pid namespace of its own.
+    ///
+    /// # Errors
+    /// What the system says.
+    pub fn spawn(program: &Path, parent: u32) -> io::Result<Child> {
+        Command::new(program)
+            .arg(parent.to_string())
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .spawn()
-            .expect("starting a peer");
+    }
+
+    /// Takes over what [`Peer::spawn`] started, and waits until it is ready.
+    ///
+    /// # Panics
+    /// When it does not start.
+    #[must_use]
+    pub fn of(mut child: Child) -> Self {
         let stdin = child.stdin.take();
         let stdout = child.stdout.take().expect("the peer's stdout");
         let (sender, answers) = channel();
@@ -82,6 +98,35 @@ impl Peer {
         let stdin = self.stdin.as_mut().expect("the peer was told to end");
         let sent = writeln!(stdin, "{}", self.last).and_then(|()| stdin.flush());
         assert!(sent.is_ok(), "the peer is dead before {:?}", self.last);
+    }
+
+    /// Sends a command, unless the peer is dead already.
+    pub fn try_send(&mut self, command: impl Into<String>) -> bool {
+        self.last = command.into();
+        let Some(stdin) = self.stdin.as_mut() else { return false };
+        writeln!(stdin, "{}", self.last).and_then(|()| stdin.flush()).is_ok()
+    }
+
+    /// Lets it end in order: it has no more commands to come.
+    pub fn finish(&mut self) {
+        drop(self.stdin.take());
+    }
+
+    /// Says how it ended, if it has.
+    ///
+    /// # Panics
+    /// When it cannot be asked.
+    pub fn ended(&mut self) -> Option<ExitStatus> {
+        self.child.try_wait().expect("waiting for a peer")
+    }
+
+    /// All answers up to the end of a peer that has ended.
+    pub fn last_words(&mut self) -> Vec<String> {
+        let mut words = Vec::new();
+        while let Ok(line) = self.answers.recv_timeout(WATCHDOG) {
+            words.push(line);
+        }
+        words
     }
 
     /// Waits for the next answer.

@@ -62,6 +62,12 @@ impl Place {
         self.dir.path()
     }
 
+    /// The program of its peers.
+    #[must_use]
+    pub fn program(&self) -> &Path {
+        &self.program
+    }
+
     /// Where the segments are.
     #[must_use]
     pub fn segments(&self) -> &Path {

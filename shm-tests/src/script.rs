@@ -20,11 +20,19 @@
 //! | `produce Q PRODUCER PACKETS BATCH MOST LOG` | `ok PACKETS` |
 //! | `consume Q HOLD SEED LOG` | `ok PACKETS` |
 //! | `marked Q ROUNDS` | `ok`; puts and gets through owned handles, between two signals to itself |
+//! | `torment-put Q PRODUCER SEED TURNS LOG` | `ok TURNS`; puts in every way there is |
+//! | `torment-get Q SEED TURNS LOG` | `ok TURNS`; gets in every way there is |
+//! | `torment-route Q PRODUCER SEED TURNS LOG LOG0 LOG1 JSON0\tJSON1` | `ok TURNS`; gets, and sends through a router |
+//! | `die POINT K`, `pause POINT K` | `ok`; killed, or stopped, when it comes to that crash point the K-th time |
+//! | `mutant NAME` | `ok`; switches on a deliberate defect (with `--cfg ringway_crash`) |
+//! | `clean DIRECTORY` | `ok`; removes the segments in which nobody is alive |
 //! | `echo Q Q ROUNDS`, `ping Q Q ROUNDS` | `ok` |
 //! | `at NANOSECONDS COMMAND` | runs it at that time of `CLOCK_MONOTONIC` |
 //! | `both Q JSON` | opens, gets one now (the answer), puts `from-child` |
 //! | `fork COMMAND` | what a forked child answers, which then drops all it inherited |
 //! | `fork-hold` | `ok PID`: a child that holds what it inherited until the test lets go of stdin |
+//! | `fork-storm COUNT JSON` | `ok PID…`: such children, forked while another thread attaches and leaves |
+//! | `pid` | `ok PID`: its own, as it knows it |
 //! | `quit` | ends the process in order |
 //!
 //! Errors are `err VARIANT` with the fields, as `Debug` shows them.
@@ -38,11 +46,14 @@ use ringway::queue::{
     Consumer, Lease, Producer, Queue, QueueDescriptor, Received, RecordKind, Reservation, Selector,
     Wait,
 };
+use ringway::shm::directory::Directory;
+use ringway::shm::segment::{CleanOptions, Segment};
 
-use crate::work::{self, Getter, Putter};
+use crate::crash;
 
 mod fork;
 mod marked;
+mod working;
 
 /// The state of a peer.
 #[derive(Debug, Default)]
@@ -129,6 +140,17 @@ impl Script {
             "select" => self.select(words),
             "produce" | "consume" | "echo" | "ping" => self.working(verb, words),
             "marked" => marked::run(self, words),
+            "torment-put" | "torment-get" | "torment-route" => self.torment(verb, words),
+            "die" | "pause" => {
+                let point = words.next()?;
+                crash::arm(point, words.number()?, verb == "die").map(|()| String::new())
+            }
+            "mutant" => crash::switch_on(words.next()?).map(|()| String::new()),
+            "clean" => {
+                let directory = Directory::open(Path::new(words.next()?), None).map_err(err)?;
+                Segment::clean_abandoned(&directory, CleanOptions::default()).map_err(err)?;
+                Ok(String::new())
+            }
             "at" => {
                 let start = words.number()?;
                 while ringway::shm::os::monotonic_ns() < start {
@@ -139,6 +161,11 @@ impl Script {
             }
             "fork" => fork::run_in_child(self, words.0),
             "fork-hold" => fork::hold_in_child(),
+            "fork-storm" => {
+                let count = words.number()?;
+                fork::storm(count, words.0)
+            }
+            "pid" => Ok(std::process::id().to_string()),
             "both" => self.both(words),
             "quit" => std::process::exit({
                 *self = Self::default();
@@ -306,59 +333,5 @@ impl Script {
             _ => return serde_json::to_string(&queue.stats()).map_err(err),
         }
         Ok(String::new())
-    }
-
-    fn working(&mut self, verb: &str, words: &mut Words<'_>) -> Answer {
-        let name = words.next()?;
-        let queue = self.queue(name)?;
-        match verb {
-            "produce" => {
-                let (producer, packets) = (words.number()?, words.number()?);
-                let (batch, most) = (words.number()?, words.number()? as usize);
-                let log = Path::new(words.next()?);
-                let to = putter(&mut self.producers, name, queue);
-                let put = work::produce(to, producer, packets, batch, most, log)?;
-                Ok(put.to_string())
-            }
-            "consume" => {
-                let (hold, seed) = (words.number()? as usize, words.number()?);
-                let from = getter(&mut self.consumers, name, queue);
-                let received = work::consume(from, hold, seed, Path::new(words.next()?))?;
-                Ok(received.to_string())
-            }
-            _ => {
-                let second = words.next()?;
-                let other = self.queue(second)?;
-                let rounds = words.number()?;
-                let (producers, consumers) = (&mut self.producers, &mut self.consumers);
-                match verb {
-                    "echo" => {
-                        let from = getter(consumers, name, queue);
-                        work::echo(from, putter(producers, second, other), rounds)?;
-                    }
-                    _ => {
-                        let to = putter(producers, name, queue);
-                        work::ping(to, getter(consumers, second, other), rounds)?;
-                    }
-                }
-                Ok(String::new())
-            }
-        }
-    }
-}
-
-/// The owned handle of a queue, if the peer has one, or the shared one.
-fn putter<'a>(own: &'a mut BTreeMap<String, Producer>, name: &str, queue: Queue) -> Putter<'a> {
-    match own.get_mut(name) {
-        Some(own) => Putter::Own(own),
-        None => Putter::Shared(queue),
-    }
-}
-
-/// As [`putter`].
-fn getter<'a>(own: &'a mut BTreeMap<String, Consumer>, name: &str, queue: Queue) -> Getter<'a> {
-    match own.get_mut(name) {
-        Some(own) => Getter::Own(own),
-        None => Getter::Shared(queue),
     }
 }

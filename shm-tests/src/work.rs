@@ -63,11 +63,11 @@ impl Getter<'_> {
     }
 }
 
-fn io(error: std::io::Error) -> String {
+pub(crate) fn io(error: std::io::Error) -> String {
     format!("Io {error}")
 }
 
-fn debug(error: impl std::fmt::Debug) -> String {
+pub(crate) fn debug(error: impl std::fmt::Debug) -> String {
     format!("{error:?}")
 }
 
@@ -113,10 +113,11 @@ pub fn produce(
         }
         match error {
             None => {}
-            Some(PutError::Closed) => return Ok(next),
+            Some(PutError::Closed) => break,
             Some(error) => return Err(debug(error)),
         }
     }
+    log.write(Event::Ended).map_err(io)?;
     Ok(next)
 }
 
@@ -160,6 +161,7 @@ pub fn consume(mut from: Getter<'_>, hold: usize, seed: u64, log: &Path) -> Resu
     for held in held {
         acknowledge(&mut log, held)?;
     }
+    log.write(Event::Ended).map_err(io)?;
     Ok(received)
 }
 
@@ -173,7 +175,10 @@ fn consume_in_place(own: &mut Consumer, log: &mut Log) -> Result<u64, String> {
                 let ((producer, number), count) = packet?;
                 log.write(Event::Acked { producer, number, count }).map_err(io)?;
             }
-            Err(GetError::Closed) => return Ok(received),
+            Err(GetError::Closed) => {
+                log.write(Event::Ended).map_err(io)?;
+                return Ok(received);
+            }
             Err(error) => return Err(debug(error)),
         }
     }

@@ -7,6 +7,7 @@ use crate::queue::core::Core;
 use crate::shm::peers::Woken;
 use crate::shm::wait::{self, For, LocalWaiters, SLICE};
 use crate::sync::Ordering::Acquire;
+use crate::sync::crash_point;
 
 /// Why a sleep ended without what was waited for.
 pub(crate) enum Slept {
@@ -39,6 +40,7 @@ impl Core {
         // SYNC doorbell: read before the bit is set, so that a wake after it changes it.
         let mut seen = doorbell();
         local.enter(header, what, self.me);
+        crash_point("sleep.registered");
         // A slice is over when this long has passed since the last look for the dead, however often
         // the doorbell was rung: it is shared by all that this process waits for.
         let mut slice_began = Instant::now();
@@ -57,6 +59,7 @@ impl Core {
                 break Err(Slept::TimedOut);
             }
             let woken = peers.sleep(seen, left.min(SLICE));
+            crash_point("sleep.woken");
             if woken == Woken::Interrupted && matches!(wait, Wait::Interruptible) {
                 break Err(Slept::Interrupted);
             }
@@ -68,6 +71,7 @@ impl Core {
             local.again(header, what, self.me);
         };
         local.leave(header, what, self.me);
+        crash_point("sleep.left");
         self.pass_on(what);
         ended
     }

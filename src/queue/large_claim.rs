@@ -57,6 +57,7 @@ impl<'a> Announced<'a> {
         let mine = pack(now + SLICE.as_millis() as u64, self.units, self.owner);
         // RELAXED: a hint.
         let _ = slot.compare_exchange(word, mine, AcqRel, Relaxed);
+        crate::sync::crash_point("large_claim.announced");
     }
 }
 

@@ -55,5 +55,6 @@ pub fn make_room(ring: &Ring, peers: &dyn Peers) -> bool {
 /// holds the lock of `id` and has not published itself under that id yet.
 pub fn scrub_ring(ring: &Ring, id: u16) {
     wait::forget(ring.memory().header(), id);
+    crate::sync::crash_point("scrub.after_forget");
     ring.scrub(id);
 }

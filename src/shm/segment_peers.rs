@@ -116,6 +116,7 @@ impl Peers for SegmentPeers {
     }
 
     fn wake(&self, id: u16) -> usize {
+        crash_point("wake.before_futex");
         self.doorbell(id).map_or(0, |doorbell| os::futex_wake(doorbell, u32::MAX))
     }
 }
@@ -129,6 +130,7 @@ impl SegmentPeers {
         if let Some(row) = self.segment.table().row(self.me) {
             // SYNC touched (pairs with whoever takes our lock after our death): before the first claim.
             row.rings_touched.fetch_or(1 << (self.ring % 64), Ordering::AcqRel);
+            crash_point("touch.published");
             // SYNC touched (pairs with the load above).
             self.touched.store(1, Ordering::Release);
         }

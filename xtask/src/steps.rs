@@ -76,6 +76,13 @@ pub(crate) const STEPS: &[Step] = &[
         cargo: "run --release -p loom-tests -- crashes",
         env: &[],
     },
+    Step {
+        name: "torture",
+        group: Group::Test,
+        about: "200 kills and more of processes at work, until every crash point was hit",
+        cargo: "run --release -p shm-tests --bin torture -- --kills 200 --every-point",
+        env: &[],
+    },
 ];
 
 impl Step {

@@ -1,14 +1,18 @@
 //! Children of a peer, forked without exec. The peer has one thread, so a child may go on with
-//! anything.
+//! anything; but in a storm of forks, which has two, and whose children only wait.
 
 #![allow(unsafe_code, reason = "the promises about forked children need real ones")]
 
 use std::io::{Read, Write};
 use std::os::fd::AsFd;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::{ForkResult, fork, getpid, getppid};
+use ringway::queue::QueueDescriptor;
+use ringway::shm::directory::Directory;
+use ringway::shm::segment::Segment;
 
 use super::{Answer, Script, err};
 
@@ -45,7 +49,8 @@ pub(super) fn run_in_child(script: &mut Script, command: &str) -> Answer {
 /// Makes a child that holds all it inherited, and outlives its parent; it ends when the test closes
 /// the other end of stdin.
 pub(super) fn hold_in_child() -> Answer {
-    // SAFETY: as above.
+    // SAFETY: the child only waits and dies, with system calls alone: it needs no lock, whichever
+    // another thread held.
     match unsafe { fork() }.map_err(err)? {
         ForkResult::Child => {
             let stdin = std::io::stdin();
@@ -57,6 +62,40 @@ pub(super) fn hold_in_child() -> Answer {
         }
         ForkResult::Parent { child } => Ok(child.to_string()),
     }
+}
+
+/// Makes such children, one after the other, while another thread attaches to the segment of a queue
+/// and leaves it again all the time.
+pub(super) fn storm(count: u64, json: &str) -> Answer {
+    let queue = QueueDescriptor::from_json(json).map_err(err)?;
+    let address = queue.shm_address().ok_or("Usage: a queue in shared memory")?;
+    let directory = address.directory().ok_or("Usage: a queue with a directory")?;
+    let directory = Directory::open(directory, None).map_err(err)?;
+    let name = address.segment().parse().map_err(err)?;
+    let (attached, done) = (AtomicU64::new(0), AtomicBool::new(false));
+    std::thread::scope(|scope| {
+        let attacher = scope.spawn(|| {
+            while !done.load(Ordering::Relaxed) {
+                Segment::attach(&directory, &name, "storm").map_err(err)?;
+                attached.fetch_add(1, Ordering::Relaxed);
+            }
+            Ok::<(), String>(())
+        });
+        let children: Vec<Answer> = (0..count)
+            .map(|_| {
+                // At another point of another attachment each time.
+                let seen = attached.load(Ordering::Relaxed);
+                while attached.load(Ordering::Relaxed) == seen && !attacher.is_finished() {
+                    std::hint::spin_loop();
+                }
+                hold_in_child()
+            })
+            .collect();
+        done.store(true, Ordering::Relaxed);
+        attacher.join().map_err(|_| "Panicked")??;
+        let children: Result<Vec<String>, String> = children.into_iter().collect();
+        Ok(children?.join(" "))
+    })
 }
 
 fn die_with(parent: nix::unistd::Pid) {

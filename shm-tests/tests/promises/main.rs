@@ -10,6 +10,7 @@ mod fast_path;
 mod files;
 mod fork;
 mod lifetime;
+mod pauses;
 mod stream;
 mod torture;
 mod wakeups;

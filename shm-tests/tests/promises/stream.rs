@@ -7,7 +7,7 @@ use ringway::error::PutError;
 use ringway::queue::{QueueConfig, Side};
 use ringway::shm::Lifetime;
 use ringway::shm::segment::{RingConfig, Segment, SegmentConfig};
-use shm_tests::accounting::{Ledger, Summary};
+use shm_tests::ledger::{Ledger, Verdict};
 use shm_tests::peer::{Asleep, Peer};
 use shm_tests::{WATCHDOG, wait_until};
 
@@ -53,7 +53,7 @@ fn fifo(mode: usize, own: bool) {
         takers.iter_mut().map(|taker| taker.answer_ok().parse::<u64>().unwrap()).sum();
     assert_eq!(received, PACKETS);
     let summary = Ledger::read(place.logs()).unwrap().check(0).unwrap();
-    let expected = Summary { put: PACKETS, received: PACKETS, again: 0, unreturned: 0 };
+    let expected = Verdict { committed: PACKETS, delivered: PACKETS, ..Verdict::default() };
     assert_eq!(summary, expected);
     let stats = queue.stats().unwrap();
     assert_eq!(

@@ -6,7 +6,7 @@ use std::time::Duration;
 use ringway::QueueDescriptor;
 use ringway::queue::{Queue, QueueConfig, Side};
 use ringway::shm::ring::Ring;
-use shm_tests::accounting::{Ledger, Summary};
+use shm_tests::ledger::{Ledger, Verdict};
 use shm_tests::peer::Peer;
 use shm_tests::place::Place;
 use shm_tests::random::Random;
@@ -178,7 +178,7 @@ impl<'a> Arena<'a> {
     }
 
     /// Closes the queue, lets it drain, and settles the account.
-    fn finish(mut self, kills_while_draining: u64) -> Summary {
+    fn finish(mut self, kills_while_draining: u64) -> Verdict {
         self.queue.close().unwrap();
         for _ in 0..kills_while_draining {
             self.kill_a_consumer();
@@ -215,7 +215,7 @@ fn torture(mode: usize) {
     }
     arena.run_on(400);
     let summary = arena.finish(2);
-    assert!(summary.put > 0 && summary.received >= summary.put);
+    assert!(summary.committed > 0 && summary.delivered >= summary.committed);
 }
 
 #[test]
@@ -249,7 +249,7 @@ fn runs(mode: usize) {
     }
     assert_ne!(arena.handle.stats().skipped, 0, "no run was caught in the middle");
     let summary = arena.finish(0);
-    assert_eq!(summary.again, 0, "no consumer was killed");
+    assert_eq!(summary.redelivered, 0, "no consumer was killed");
 }
 
 #[test]

@@ -33,6 +33,7 @@ impl Ring {
         let closed = &self.memory().header().shared.closed;
         // SYNC closed.
         let _ = closed.compare_exchange(RING_CLOSING, RING_CLOSED, AcqRel, Relaxed);
+        crate::sync::crash_point("close.after_closed");
     }
 
     /// Marks the ring destroyed: every operation fails from now on.
@@ -69,6 +70,7 @@ impl Ring {
         crate::sync::crash_point("seal.before_claim");
         // SYNC claimed: the seal and a late claim contend for the same word.
         let sealed = slot.compare_exchange(claim_word, seal, AcqRel, Relaxed).is_ok();
+        crate::sync::crash_point("seal.after_claim");
         sealed.then_some(Missing::Sealed)
     }
 

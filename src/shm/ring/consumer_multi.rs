@@ -74,6 +74,7 @@ impl Ring {
                 }
                 // Somebody took it and has not moved the head: help.
                 State::Reading | State::Released => {
+                    crate::sync::crash_point("help.before_head");
                     self.move_head(head_word, head.plus(stamp.n, 1), false, 0);
                 }
                 State::Skipped => {

@@ -120,7 +120,7 @@ impl Ring {
         crate::sync::crash_point("ack_single.before_stamp");
         // SYNC released: as in `end_record`.
         entry.stamp.store(bits.pack(State::Released, pos, 1, 0), Release);
-        crate::sync::crash_point("ack_single.between_stamp_and_head");
+        crate::sync::crash_point("ack_single.after_stamp");
         mine.head = next;
         // SYNC head: as in `store_head`.
         line.head.store(mark, crate::sync::weaken("head_relaxed", Release));
@@ -272,10 +272,10 @@ impl Ring {
         // only in a lazy word, or acknowledged packets come back. Ordered before the producer's next
         // stamp by the head.
         self.memory().entry(pos).stamp.store(word, Release);
+        crate::sync::crash_point("ack_single.after_stamp");
         if pos != mine.head.pos {
             return;
         }
-        crate::sync::crash_point("ack_single.between_stamp_and_head");
         mine.head = mine.head.plus(n, 1);
         if mine.head.pos != mine.cursor.pos {
             self.roll_head(mine);

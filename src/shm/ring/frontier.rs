@@ -85,6 +85,7 @@ impl Ring {
         if entry.stamp.compare_exchange(stamp_word, skipped, AcqRel, Relaxed).is_err() {
             return false;
         }
+        crate::sync::crash_point("recover.after_skip");
         let packets = self.packets_of_skipped(pos, claim.n);
         let header = self.memory().header();
         header.shared.skipped.fetch_add(packets, Relaxed); // RELAXED: a statistic.
@@ -164,6 +165,7 @@ impl Ring {
                 pos += stamp.n;
             }
         }
+        crate::sync::crash_point("scrub.between_leases_and_claims");
         if self.geometry().producers == Side::Multi {
             // Claims: from the first record not exposed, along the claim words.
             let mut pos = self.exposed().pos;

@@ -39,6 +39,7 @@ impl Ring {
             // SAFETY: as above; loom checks the exclusiveness.
             unsafe { core::ptr::copy_nonoverlapping(bytes.as_ptr(), p.cast(), bytes.len()) }
         });
+        crate::sync::crash_point("write.after_copy");
     }
 
     /// Copies a payload into the claimed record, or into record `i` of a claimed run.
@@ -58,6 +59,7 @@ impl Ring {
             // SAFETY: in bounds: `assert_fits`, and units are contiguous up to a quarter of the
             // data region from every start, since the region is mapped twice. Exclusive as above.
             unsafe { core::ptr::copy_nonoverlapping(bytes.as_ptr(), target, bytes.len()) };
+            crate::sync::crash_point("write.after_copy");
         }
         #[cfg(loom)]
         panic!("loom models use inline payloads");

@@ -139,6 +139,7 @@ impl Ring {
                 // Somebody claimed this place and has not moved the tail yet: help.
                 let packets = if claim.state == State::Run { claim.n } else { 1 };
                 let units = if mutant("help_claim_short") { 1 } else { claim.n };
+                crate::sync::crash_point("help.before_tail");
                 self.move_tail(tail_word, tail.plus(units, packets));
                 continue;
             }

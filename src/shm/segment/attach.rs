@@ -155,6 +155,7 @@ fn pass_in_turn(file: &File, deadline_ns: u64) -> std::io::Result<Option<ByteLoc
     let Some(_turn) = ByteLock::lock_until(file, LOCK_GATE_TURN, kind, deadline_ns)? else {
         return Ok(None);
     };
+    crash_point("gate.turn");
     ByteLock::lock_until(file, LOCK_GATE, kind, deadline_ns)
 }
 

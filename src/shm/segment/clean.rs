@@ -18,7 +18,7 @@ use crate::shm::names::SegmentName;
 use crate::shm::os::{Access, ByteLock, LockKind};
 use crate::shm::ring::stamp::State;
 use crate::shm::storage::{RingMemory, Side};
-use crate::sync::Ordering;
+use crate::sync::{Ordering, crash_point};
 
 /// What may be removed.
 #[derive(Clone, Copy, Debug, Default)]
@@ -138,8 +138,8 @@ fn clean_one(
         return Ok(CleanOutcome::Gone);
     }
     if segment.state()? == STATE_DESTROYED {
-        // Its destroyer died before the unlink; who is still in it knows already.
-        segment.remove_under_gate()?;
+        // Its destroyer died before the unlink; who is still in it may not know yet.
+        segment.finish_removal_under_gate()?;
         return Ok(CleanOutcome::Removed { packets: 0 });
     }
     // Every byte there can be, at once: one that is held shows somebody alive.
@@ -148,6 +148,7 @@ fn clean_one(
         ByteLock::try_lock(segment.file(), first, MAX_PARTICIPANTS.into(), LockKind::Exclusive)
             .map_err(io_error(path, "taking the participants' locks"))?;
     let Some(_everybody) = everybody else { return Ok(CleanOutcome::Live) };
+    crash_point("clean.locked");
     let packets = segment.packets_left()?;
     if segment.lifetime() == Lifetime::Keep && packets != 0 && !options.discard {
         return Ok(CleanOutcome::Kept { packets });

@@ -96,6 +96,7 @@ impl Segment {
         reserve(&file, parent, &path, blueprint.plan.total_bytes)?;
         crash_point("create.reserved");
         blueprint.write(&file).map_err(io_error(&path, "writing the header"))?;
+        crash_point("create.written");
         let home = Some((directory.clone(), config.name.clone()));
         let mut segment = Self::assemble(home, path, file, blueprint, Access::Shared)?;
         if let Some(control) = segment.table.control() {
@@ -117,7 +118,10 @@ impl Segment {
         let Some(name) = self.name() else { return Ok(self) };
         let nameless = format!("/proc/self/fd/{}", self.file.as_raw_fd());
         match rustix::fs::linkat(CWD, nameless, parent, name.leaf(), AtFlags::SYMLINK_FOLLOW) {
-            Ok(()) => Ok(self),
+            Ok(()) => {
+                crash_point("create.named");
+                Ok(self)
+            }
             Err(Errno::EXIST) => Err(OpenError::Exists { path: self.path.clone() }),
             Err(errno) => Err(refused(&self.path, "naming the file, through /proc/self/fd", errno)),
         }

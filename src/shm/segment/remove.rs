@@ -35,11 +35,23 @@ impl Segment {
     pub(super) fn finish_removal(&self) -> Result<(), OpenError> {
         // SYNC gate (pairs with `attach`): nobody is between checking the state and having joined.
         let _gate = gate(&self.file, &self.path, LockKind::Exclusive)?;
+        crash_point("destroy.gate");
+        self.finish_removal_under_gate()
+    }
+
+    /// As above, for a caller that holds the gate exclusively.
+    ///
+    /// The state before the rings: a live segment of destroyed rings would be refused to everybody,
+    /// and nobody would clear it away. Who still uses the rings of a destroyed one hears of it from
+    /// whoever meets the name next.
+    pub(super) fn finish_removal_under_gate(&self) -> Result<(), OpenError> {
+        self.mark_destroyed();
+        crash_point("destroy.state_marked");
         self.mark_rings_destroyed();
         self.remove_under_gate()
     }
 
-    /// As above, for a caller that holds the gate exclusively.
+    /// Removes a segment in which nobody is left to hear of it, or everybody has; under the gate.
     pub(super) fn remove_under_gate(&self) -> Result<(), OpenError> {
         self.mark_destroyed();
         crash_point("destroy.marked"); // Survivors get Destroyed; who meets the name unlinks it.
@@ -88,6 +100,7 @@ impl Segment {
             return participant::leave(&self.table, membership);
         }
         let gate = gate(&self.file, &self.path, LockKind::Exclusive);
+        crash_point("leave.gate");
         participant::leave(&self.table, membership);
         crash_point("leave.left");
         let bytes = u64::from(MAX_PARTICIPANTS);
