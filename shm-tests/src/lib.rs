@@ -7,12 +7,14 @@
 //! | `script` | what such a process understands: one command a line, one answer a line |
 //! | `work` | loops that such a process runs: produce, consume, echo |
 //! | `accounting` | numbered, checksummed packets; logs that survive SIGKILL; the check at the end |
+//! | `hostile` | segments under somebody who writes what he likes, for `mutate` and the fuzzer |
 //! | `random` | a seeded generator |
 //!
 //! The tests are in `tests/promises/`. Nothing here sleeps to synchronise: everything waits for a
 //! condition, under a watchdog.
 
 pub mod accounting;
+pub mod hostile;
 pub mod peer;
 pub mod place;
 pub mod random;

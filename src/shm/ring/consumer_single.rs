@@ -134,7 +134,7 @@ impl Ring {
                 State::Released => self.pass_over(mine, stamp.n, 1),
                 State::Skipped => {
                     let packets = self.packets_of_skipped(pos, stamp.n);
-                    mine.extra_units += stamp.n;
+                    mine.extra_units = mine.extra_units.wrapping_add(stamp.n);
                     self.pass_over(mine, stamp.n, packets);
                 }
                 _ => return Err(Missing::Corrupt("a stamp in no state", pos)),
@@ -155,9 +155,9 @@ impl Ring {
         if !fresh {
             return;
         }
-        mine.bytes += taken.len() as u64;
+        mine.bytes = mine.bytes.wrapping_add(taken.len() as u64);
         if taken.n != 1 {
-            mine.extra_units += taken.n - 1;
+            mine.extra_units = mine.extra_units.wrapping_add(taken.n - 1);
             // RELAXED: a statistic; we alone write it.
             self.memory().header().consumers.extra_units.store(mine.extra_units, Relaxed);
         }

@@ -43,7 +43,7 @@ use stamp::{Bits, Mark, Stamp, State};
 /// Retries after which an operation gives up with `Corrupt`: every retry means that somebody else
 /// made progress, so honest peers never come near it, and a hostile one cannot make us spin for
 /// ever.
-const RETRY_LIMIT: u32 = 10_000_000;
+const RETRY_LIMIT: u32 = 1_000_000;
 
 /// A ring: its memory, and the algorithm. Stateless: what a side remembers lives in
 /// [`SingleProducer`], [`SingleConsumer`] and [`ProducerCache`].

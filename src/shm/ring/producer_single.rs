@@ -154,7 +154,7 @@ impl Ring {
         mine.limit = mine.limit.max(self.memory().header().hint.head_hint.load(order));
         if end.saturating_sub(mine.limit) > self.entries {
             mine.limit = self.reclaim_limit();
-            mine.scarce = end + self.entries / 8 > mine.limit + self.entries;
+            mine.scarce = end + self.entries / 8 > mine.limit.saturating_add(self.entries);
             if end.saturating_sub(mine.limit) > self.entries {
                 self.refusal_when_closed()?;
                 return Err(Refused::Full);
@@ -184,10 +184,10 @@ impl Ring {
         let line = &self.memory().header().producers;
         // SYNC tail (pairs with `load_tail`).
         line.tail.store(self.bits.pack_mark(mine.tail), Release);
-        mine.bytes += len as u64;
+        mine.bytes = mine.bytes.wrapping_add(len as u64);
         line.bytes.store(mine.bytes, Relaxed); // RELAXED: a statistic; we alone write it.
         if claim.n != 1 {
-            mine.extra_units += claim.n - 1;
+            mine.extra_units = mine.extra_units.wrapping_add(claim.n - 1);
             line.extra_units.store(mine.extra_units, Relaxed); // RELAXED: as above.
         }
         if mine.tail.pos >= mine.sample_at {
@@ -212,6 +212,7 @@ impl Ring {
             // RELAXED: a statistic; we alone write it.
             self.memory().header().producers.high_water.store(waiting, Relaxed);
         }
-        mine.sample_at = mine.tail.pos + (mine.high_water - waiting) + HIGH_WATER_STEP;
+        let more = (mine.high_water - waiting).saturating_add(HIGH_WATER_STEP);
+        mine.sample_at = mine.tail.pos.saturating_add(more);
     }
 }
