@@ -103,10 +103,7 @@ impl Core {
             let mut gone = false;
             loop {
                 match attempt() {
-                    Ok(taken) => match self.filter_dead_letter(taken) {
-                        Some(taken) => return Some(Ok(taken)),
-                        None => continue,
-                    },
+                    Ok(taken) => return Some(Ok(taken)),
                     Err(why) => {
                         let pending = matches!(why, Missing::Pending { owner: 0, .. });
                         if pending && !gone && self.peers().producer_is_gone() {
@@ -153,12 +150,10 @@ impl Core {
     ) -> Option<Result<Taken, GetError>> {
         loop {
             let skipped = recovery::skip_dead_writer(&self.ring, self.peers());
-            if self.ring.geometry().consumers == Side::Multi {
-                while let Some(taken) = self.ring.adopt(self.peers()) {
-                    if let Some(taken) = self.filter_dead_letter(taken) {
-                        return Some(Ok(taken));
-                    }
-                }
+            if self.ring.geometry().consumers == Side::Multi
+                && let Some(taken) = self.adopt()
+            {
+                return Some(Ok(taken));
             }
             let done = tries();
             // Behind one that was skipped there may be another.
@@ -190,7 +185,9 @@ impl Core {
     fn sealed(&self) -> Explained {
         let except = match self.ring.geometry().consumers {
             Side::Multi => self.me,
-            // All leases of a single consumer are this process's own.
+            // All leases of a single consumer are this process's own; dead letters that found no
+            // room are nobody's.
+            Side::Single if self.kept_by_single() != 0 => return Explained::Wait,
             Side::Single => return Explained::Final(GetError::Closed),
         };
         if self.ring.leased(except) == 0 {
@@ -204,7 +201,11 @@ impl Core {
         if !self.ring.is_closed() {
             return GetError::Empty;
         }
-        match self.ring.leased(self.me) {
+        let in_flight = match self.ring.geometry().consumers {
+            Side::Multi => self.ring.leased(self.me),
+            Side::Single => self.kept_by_single(),
+        };
+        match in_flight {
             // A put that began before the close.
             0 if self.ring.waiting() != 0 => GetError::Draining { in_flight: 0 },
             0 => GetError::Empty,

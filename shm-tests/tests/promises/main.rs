@@ -5,6 +5,7 @@
 mod attach;
 mod close;
 mod crash;
+mod dead_letters;
 mod files;
 mod fork;
 mod lifetime;

@@ -26,6 +26,8 @@ pub struct SingleConsumer {
     redeliver_below: u64,
     /// Records given back by this process: positions, oldest first.
     returned: std::collections::VecDeque<u64>,
+    /// Dead letters that found no room: positions.
+    pub(super) kept: Vec<u64>,
     /// Nothing is to be redelivered: neither given back nor left by a predecessor.
     plain: bool,
     /// The head is published to the producer when it gets here.
@@ -39,6 +41,13 @@ impl SingleConsumer {
     #[must_use]
     pub fn holds_something(&self) -> bool {
         self.head.pos != self.cursor.pos
+    }
+
+    /// Says whether dead letters are kept here that found no room.
+    #[inline(always)]
+    #[must_use]
+    pub fn keeps_dead_letters(&self) -> bool {
+        !self.kept.is_empty()
     }
 }
 
@@ -63,6 +72,7 @@ impl Ring {
             peek,
             redeliver_below: peek.pos,
             returned: std::collections::VecDeque::new(),
+            kept: Vec::new(),
             plain: false,
             hint_at: 0,
             extra_units: line.extra_units.load(Relaxed), // RELAXED: a statistic.

@@ -9,6 +9,7 @@
 //! | `consumer_multi.rs` | many consumers: take by CAS, release, give back, adopt |
 //! | `frontier.rs` | reclaiming, helping, skipping what the dead left |
 //! | `close.rs` | the seal |
+//! | `dead_letter.rs` | records delivered too often, and where they come from |
 //! | `stats.rs` | the counters |
 //! | `payload.rs` | the bytes of an owned record |
 //!
@@ -20,6 +21,8 @@
 mod close;
 mod consumer_multi;
 mod consumer_single;
+#[cfg(not(loom))]
+mod dead_letter;
 mod frontier;
 mod payload;
 mod producer_multi;
@@ -28,6 +31,8 @@ pub mod stamp;
 mod stats;
 
 pub use consumer_single::SingleConsumer;
+#[cfg(not(loom))]
+pub use dead_letter::History;
 pub use producer_multi::ProducerCache;
 pub use producer_single::SingleProducer;
 pub use stats::RingStats;

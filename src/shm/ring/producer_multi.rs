@@ -237,6 +237,12 @@ impl Ring {
     #[inline]
     pub fn commit(&self, claim: &Claim, kind: u8, len: usize, inline: bool) {
         self.describe(claim.pos, kind, len, inline);
+        self.publish(claim, len);
+    }
+
+    /// Stamps a described record of `len` bytes, and counts it.
+    #[inline(always)]
+    pub(super) fn publish(&self, claim: &Claim, len: usize) {
         crate::sync::crash_point("commit.before_stamp");
         self.stamp_ready(claim.pos, claim.n);
         crate::sync::crash_point("commit.after_stamp");
