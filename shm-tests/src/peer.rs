@@ -5,6 +5,7 @@
 //! (`PR_SET_PDEATHSIG`), with the end of its stdin, and when this is dropped.
 
 use std::io::{BufRead, BufReader, Write};
+use std::os::unix::process::CommandExt;
 use std::path::Path;
 use std::process::{Child, ChildStdin, Command, Stdio};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
@@ -40,7 +41,22 @@ impl Peer {
     /// When it does not start.
     #[must_use]
     pub fn start(program: &Path) -> Self {
-        let mut child = Command::new(program)
+        Self::start_by(Command::new(program))
+    }
+
+    /// As [`Peer::start`], as another user, of one group and no other. For root.
+    ///
+    /// # Panics
+    /// When it does not start.
+    #[must_use]
+    pub fn start_as(program: &Path, uid: u32, gid: u32) -> Self {
+        let mut command = Command::new(program);
+        command.uid(uid).gid(gid).current_dir("/");
+        Self::start_by(command)
+    }
+
+    fn start_by(mut command: Command) -> Self {
+        let mut child = command
             .arg(std::process::id().to_string())
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())

@@ -24,6 +24,10 @@
 //! | `both Q JSON` | opens, gets one now (the answer), puts `from-child` |
 //! | `fork COMMAND` | what a forked child answers, which then drops all it inherited |
 //! | `fork-hold` | `ok PID`: a child that holds what it inherited until the test lets go of stdin |
+//! | `ls DIR`, `names DIR` | `ok COUNT`: of all entries, of possible segments |
+//! | `mkdir PATH MODE`, `touch PATH MODE`, `read PATH`, `rm PATH` | `ok`, with the length read |
+//! | `clean DIR`, `look DIR SEGMENT` | `ok REPORTS`, `ok RINGS` |
+//! | `headers DIR SEGMENT TIMES` | `ok WHOLE REFUSED`: reads the header so often |
 //! | `quit` | ends the process in order |
 //!
 //! Errors are `err VARIANT` with the fields, as `Debug` shows them.
@@ -40,6 +44,7 @@ use ringway::queue::{
 
 use crate::work::{self, Getter, Putter};
 
+mod files;
 mod fork;
 
 /// The state of a peer.
@@ -137,6 +142,9 @@ impl Script {
             "fork" => fork::run_in_child(self, words.0),
             "fork-hold" => fork::hold_in_child(),
             "both" => self.both(words),
+            "ls" | "names" | "mkdir" | "touch" | "read" | "rm" | "clean" | "look" | "headers" => {
+                files::run(verb, words)
+            }
             "quit" => std::process::exit({
                 *self = Self::default();
                 0

@@ -12,7 +12,7 @@ use crate::queue::local_home::LocalHome;
 use crate::queue::segment_home::SegmentHome;
 use crate::queue::spec::ShmAddress;
 use crate::queue::{Lease, QueueBackend, QueueStats, RecordKind, Reservation, Wait};
-use crate::shm::directory::Directory;
+use crate::shm::directory::{Directory, group_id};
 use crate::shm::inspect::{self, Blocker, World};
 use crate::shm::names::SegmentName;
 use crate::shm::ring::Ring;
@@ -146,9 +146,10 @@ fn rings_of(address: &ShmAddress, resolved: &ResolvedConfig) -> Vec<RingConfig> 
 }
 
 fn directory_of(address: &ShmAddress) -> Result<Directory, OpenError> {
+    let group = address.group.as_deref().map(group_id).transpose()?;
     match &address.directory {
-        Some(path) => Directory::open(path, None),
-        None => Directory::from_env(None),
+        Some(path) => Directory::open(path, group),
+        None => Directory::from_env(group),
     }
 }
 

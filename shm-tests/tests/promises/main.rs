@@ -2,6 +2,7 @@
 //!
 //! Each test has a directory of its own (`Place`) and its own peers; they run in parallel.
 
+mod access;
 mod attach;
 mod close;
 mod crash;
