@@ -8,6 +8,7 @@
 //! | `work` | loops that such a process runs: produce, consume, echo |
 //! | `accounting` | numbered, checksummed packets; logs that survive SIGKILL; the check at the end |
 //! | `hostile` | segments under somebody who writes what he likes, for `mutate` and the fuzzer |
+//! | `starter` | one of hundreds of processes that open, destroy or clean the same segment at once |
 //! | `random` | a seeded generator |
 //!
 //! The tests are in `tests/promises/`. Nothing here sleeps to synchronise: everything waits for a
@@ -19,6 +20,7 @@ pub mod peer;
 pub mod place;
 pub mod random;
 pub mod script;
+pub mod starter;
 pub mod work;
 
 use std::time::{Duration, Instant};

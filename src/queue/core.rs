@@ -180,32 +180,30 @@ impl Core {
     #[inline(always)]
     pub(crate) fn take_multi(&self, wait: Wait) -> Result<Taken, GetError> {
         self.check_get()?;
-        loop {
-            if self.ring.hinted()
-                && let Some(taken) = self.adopt()
-            {
-                return Ok(taken);
+        if self.ring.hinted()
+            && let Some(taken) = self.adopt()
+        {
+            return Ok(taken);
+        }
+        if wait != Wait::No && !self.ring.stamped_at_head(0) {
+            let found = self.spin.for_record(|| self.ring.stamped_at_head(0).then_some(()));
+            if found.is_some() {
+                self.spin.found_stream(self.ring.stamped_at_head(1));
             }
-            if wait != Wait::No && !self.ring.stamped_at_head(0) {
-                let found = self.spin.for_record(|| self.ring.stamped_at_head(0).then_some(()));
-                if found.is_some() {
-                    self.spin.found_stream(self.ring.stamped_at_head(1));
-                }
+        }
+        match self.ring.take(self.me) {
+            Ok(taken) => {
+                self.probe_now_and_then(taken.pos, taken.n);
+                Ok(taken)
             }
-            return match self.ring.take(self.me) {
-                Ok(taken) => {
-                    self.probe_now_and_then(taken.pos, taken.n);
-                    Ok(taken)
+            Err(missing) => self.wait_for_record(missing, wait, || {
+                if self.ring.hinted()
+                    && let Some(taken) = self.adopt()
+                {
+                    return Ok(taken);
                 }
-                Err(missing) => self.wait_for_record(missing, wait, || {
-                    if self.ring.hinted()
-                        && let Some(taken) = self.adopt()
-                    {
-                        return Ok(taken);
-                    }
-                    self.ring.take(self.me)
-                }),
-            };
+                self.ring.take(self.me)
+            }),
         }
     }
 

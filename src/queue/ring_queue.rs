@@ -233,6 +233,14 @@ impl RingQueue {
         inspect::blocked_by(&self.core.ring, &world)
     }
 
+    /// Identity of the segment that the ring is in: a later one of the same name has another. `None` for
+    /// a local queue, and once the segment was destroyed.
+    #[must_use]
+    pub fn segment_uuid(&self) -> Option<[u8; 16]> {
+        let (segment, _) = self.core.home.place()?;
+        segment.check().ok().map(|()| segment.uuid())
+    }
+
     /// The ring beneath, for inspection.
     #[must_use]
     pub fn raw(&self) -> &Ring {

@@ -226,7 +226,7 @@ impl Second {
     /// Stops it, and waits until it has stopped.
     pub(super) fn end(&self) {
         let turn = self.shared.turn.load(Relaxed);
-        if turn % 2 == 0 {
+        if turn.is_multiple_of(2) {
             return;
         }
         self.shared.turn.fetch_add(1, Release);
@@ -241,7 +241,7 @@ fn work(shared: &SecondShared) {
     loop {
         // Skips turns that were over before it woke up.
         let turn = shared.turn.load(Acquire);
-        if turn <= done || turn % 2 == 0 {
+        if turn <= done || turn.is_multiple_of(2) {
             if turn > done {
                 done = turn;
                 shared.over.store(turn, Release);

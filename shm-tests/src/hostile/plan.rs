@@ -153,6 +153,19 @@ pub enum Step {
     Clean,
     /// Destroys the segment.
     Destroy,
+    /// Does what must not be, to see that it is noticed.
+    Fail(Fault),
+}
+
+/// What must not be.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Fault {
+    /// A panic.
+    Panic,
+    /// A death by a signal.
+    Crash,
+    /// A `try_*` that does not return.
+    Hang,
 }
 
 /// What a step belongs to in reports.
@@ -168,7 +181,8 @@ impl Step {
             | Self::PutUntil(_)
             | Self::PutMany(_)
             | Self::Reserve(..)
-            | Self::OwnedPut(_) => 1,
+            | Self::OwnedPut(_)
+            | Self::Fail(_) => 1,
             Self::TryGet | Self::GetUntil | Self::GetMany(_) | Self::OwnedGet | Self::Select => 2,
             Self::Lease | Self::Ack | Self::GiveBack => 3,
             Self::Close | Self::Drain | Self::Destroy => 4,

@@ -14,7 +14,7 @@ use ringway::shm::names::SegmentName;
 use ringway::shm::segment::{CleanOptions, CleanOutcome, Segment};
 
 use super::arena::{Arena, ROLES_TAKEN};
-use super::plan::{Plan, Step, When, Write};
+use super::plan::{Fault, Plan, Step, When, Write};
 use super::status::{Counter, ERRORS, Status};
 use super::words::Words;
 
@@ -147,6 +147,16 @@ fn write(words: &Arc<Words>, writes: &[Write]) {
     }
 }
 
+fn fail(fault: Fault) {
+    match fault {
+        Fault::Panic => panic!("as asked for"),
+        Fault::Crash => std::process::abort(),
+        Fault::Hang => loop {
+            std::thread::sleep(GRACE);
+        },
+    }
+}
+
 /// One segment, as its user sees it.
 struct Session<'a> {
     plan: &'a Plan,
@@ -257,6 +267,7 @@ impl Session<'_> {
             Step::Inspect => self.inspect(step),
             Step::Join => self.join(step),
             Step::Clean => self.clean(step),
+            Step::Fail(fault) => self.watched(step, GRACE, || fail(fault)),
             _ => {
                 if let Some(queue) = self.queue.clone() {
                     self.use_it(step, &queue);
@@ -413,7 +424,8 @@ impl Session<'_> {
                 self.opened(destroyed);
             }
             Step::Drain => self.drain(step, queue),
-            Step::Ack | Step::Attach | Step::Inspect | Step::Join | Step::Clean => {}
+            Step::Ack | Step::Attach | Step::Inspect | Step::Join | Step::Clean | Step::Fail(_) => {
+            }
         }
     }
 

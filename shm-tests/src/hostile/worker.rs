@@ -5,7 +5,7 @@ use std::io::{self, Write};
 use std::path::Path;
 
 use super::arena::{Arena, FILES};
-use super::plan::{Plan, When};
+use super::plan::{Fault, Plan, Step, When};
 use super::status::Status;
 use crate::random::{Random, mix};
 
@@ -13,6 +13,22 @@ use crate::random::{Random, mix};
 #[must_use]
 pub fn plan_of(arena: &Arena, seed: u64, index: u64) -> Plan {
     Plan::new(&mut Random::new(mix(seed) ^ mix(index)), arena.images(), FILES)
+}
+
+/// Environment variable that makes a process fail at a segment, such as `crash@57`: to see that it is
+/// noticed.
+pub const FAULT_VARIABLE: &str = "RINGWAY_MUTATE_FAULT";
+
+fn fault() -> Option<(Fault, u64)> {
+    let given = std::env::var(FAULT_VARIABLE).ok()?;
+    let (kind, index) = given.split_once('@')?;
+    let fault = match kind {
+        "panic" => Fault::Panic,
+        "crash" => Fault::Crash,
+        "hang" => Fault::Hang,
+        _ => return None,
+    };
+    Some((fault, index.parse().ok()?))
 }
 
 /// Works through the segments `from`, `from + step`, … below `to`.
@@ -28,9 +44,13 @@ pub fn work(
     nix::sys::prctl::set_pdeathsig(nix::sys::signal::Signal::SIGKILL)?;
     let status = Status::open(page)?;
     let mut arena = Arena::new(arena, true)?;
+    let fault = fault();
     for index in (from..to).step_by(step as usize) {
         status.start(index);
-        let plan = plan_of(&arena, seed, index);
+        let mut plan = plan_of(&arena, seed, index);
+        if let Some((fault, _)) = fault.filter(|&(_, at)| at == index) {
+            plan.steps.push(Step::Fail(fault));
+        }
         let outcome = arena.run(&plan, &status, false)?;
         if let Some(panic) = outcome.panic {
             let mut log = File::options().append(true).create(true).open(log)?;

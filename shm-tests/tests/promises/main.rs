@@ -10,6 +10,7 @@ mod dead_letters;
 mod files;
 mod fork;
 mod lifetime;
+mod starters;
 mod stream;
 mod torture;
 mod wakeups;
