@@ -14,6 +14,10 @@ use crate::shm::storage::Side;
 use crate::shm::wait::For;
 use crate::sync::Ordering::Relaxed;
 
+/// Looks of one try, each after something changed. There is no need for so many, unless a hostile
+/// peer undoes each change at once.
+const MOST_LOOKS: u32 = 1 << 16;
+
 enum Explained {
     Final(GetError),
     Again,
@@ -43,16 +47,17 @@ impl Core {
         if wait == Wait::No {
             // The last look before `Full`: help, skip the dead, and try again as long as that
             // changes something; and once more, since it may have changed since the first try.
-            loop {
+            for _ in 0..MOST_LOOKS {
                 let changed = recovery::pass_dead_writers(&self.ring, self.peers());
                 if let Some(done) = tries() {
                     return done;
                 }
                 if !changed {
-                    line.refused.fetch_add(1, Relaxed); // RELAXED: a statistic.
-                    return Err(PutError::Full);
+                    break;
                 }
             }
+            line.refused.fetch_add(1, Relaxed); // RELAXED: a statistic.
+            return Err(PutError::Full);
         }
         if let Some(done) = self.spin.for_room(self.capacity(units), || {
             self.ring.help_room();
@@ -101,7 +106,7 @@ impl Core {
         }
         let mut tries = || -> Option<Result<Taken, GetError>> {
             let mut gone = false;
-            loop {
+            for _ in 0..MOST_LOOKS {
                 match attempt() {
                     Ok(taken) => return Some(Ok(taken)),
                     Err(why) => {
@@ -119,6 +124,7 @@ impl Core {
                     }
                 }
             }
+            None
         };
         // The last look: what was refused first may have changed, and the idle look for the dead.
         if let Some(done) = self.idle_look(&mut tries) {
@@ -148,7 +154,7 @@ impl Core {
         &self,
         tries: &mut impl FnMut() -> Option<Result<Taken, GetError>>,
     ) -> Option<Result<Taken, GetError>> {
-        loop {
+        for _ in 0..MOST_LOOKS {
             let skipped = recovery::skip_dead_writer(&self.ring, self.peers());
             if self.ring.geometry().consumers == Side::Multi
                 && let Some(taken) = self.adopt()
@@ -161,6 +167,7 @@ impl Core {
                 return done;
             }
         }
+        None
     }
 
     /// Says what `why` means for the caller; `gone` says that the single producer was seen to be gone

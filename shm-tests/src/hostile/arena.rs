@@ -14,9 +14,11 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use ringway::queue::QueueDescriptor;
 use ringway::shm::directory::Directory;
+use ringway::shm::inspect::SegmentSnapshot;
 use ringway::shm::layout::{LOCK_PARTICIPANT, LOCK_ROLE};
 use ringway::shm::names::SegmentName;
 use ringway::shm::os::ByteLock;
+use ringway::shm::segment::Segment;
 
 use super::damage;
 use super::image::{self, Image};
@@ -135,16 +137,34 @@ impl Arena {
         }
     }
 
-    /// Writes any bytes at all into the first file, and says which queue is to be opened there.
+    /// Writes any bytes at all into the first file, opens it in every way, and drains it.
     ///
     /// # Errors
-    /// What the system says.
-    pub fn fill(&mut self, bytes: &[u8]) -> io::Result<QueueDescriptor> {
+    /// What the system says about the file itself.
+    pub fn try_file(&mut self, bytes: &[u8], sealed: bool) -> io::Result<()> {
+        self.scratch.clear();
+        self.scratch.extend_from_slice(bytes);
+        if sealed {
+            damage::reseal(&mut self.scratch);
+        }
         let slot = &mut self.slots[0];
         slot.renew_if_gone(0)?;
-        slot.file.set_len(bytes.len() as u64)?;
-        slot.file.write_all_at(bytes, 0)?;
-        image::descriptor(slot.directory.path(), NAME, &self.images[0].config)
+        slot.file.set_len(self.scratch.len() as u64)?;
+        slot.file.write_all_at(&self.scratch, 0)?;
+        let descriptor = image::descriptor(slot.directory.path(), NAME, &self.images[0].config)?;
+        let name = NAME.parse().map_err(other)?;
+        if let Ok(segment) = Segment::open_readonly(&slot.directory, &name) {
+            std::hint::black_box(SegmentSnapshot::take(&segment).is_ok());
+        }
+        if let Ok(queue) = descriptor.queue() {
+            let _ = queue.try_put(b"anything");
+            for _ in 0..100 {
+                if queue.try_get().is_err() {
+                    break;
+                }
+            }
+        }
+        Ok(())
     }
 }
 
