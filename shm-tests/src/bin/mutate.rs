@@ -2,11 +2,12 @@
 //! of it. See `shm_tests::hostile`.
 
 use std::io::IsTerminal;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use indicatif::{ProgressBar, ProgressStyle};
 use shm_tests::hostile::fleet::{Task, Total};
+use shm_tests::hostile::image;
 use shm_tests::hostile::plan::{PHASES, Region};
 use shm_tests::hostile::status::{Counter, ERRORS};
 use shm_tests::hostile::worker;
@@ -25,6 +26,7 @@ Options:
       --json         print the count as JSON
       --replay I     run segment I of the seed only, in this process, and tell what it does
       --times N      with --replay: so many times [default: 1]
+      --seeds DIR    write the intact segments into a directory, as a corpus of fuzz/attach
   -h, --help         print this
 
 The work is done by other processes: one that dies by a signal is a crash of the segment it was at.
@@ -43,6 +45,7 @@ segments, and damage was reported in at least a fifth of them; 1 otherwise; 2 fo
 Examples:
   mutate --segments 1000000 --json
   mutate --seed 42 --replay 1234 --times 1000
+  mutate --seeds fuzz/corpus/attach
 ";
 
 struct Options {
@@ -57,6 +60,7 @@ struct Options {
 enum Call {
     Help,
     Worker(Vec<String>),
+    Seeds(PathBuf),
     Run(Options),
 }
 
@@ -67,6 +71,7 @@ fn main() -> ExitCode {
             ExitCode::SUCCESS
         }
         Ok(Call::Worker(arguments)) => ending(work(&arguments).map(|()| true)),
+        Ok(Call::Seeds(directory)) => ending(write_seeds(&directory).map(|()| true)),
         Ok(Call::Run(options)) => ending(run(&options)),
         Err(error) => {
             eprintln!("mutate: {error}\n\n{HELP}");
@@ -105,6 +110,7 @@ fn parse() -> Result<Call, lexopt::Error> {
                 let rest = parser.raw_args()?.map(|argument| argument.string());
                 return Ok(Call::Worker(rest.collect::<Result<_, _>>()?));
             }
+            Long("seeds") => return Ok(Call::Seeds(parser.value()?.into())),
             Long("segments") => options.segments = parser.value()?.parse()?,
             Long("seed") => options.seed = parser.value()?.parse()?,
             Long("jobs") => options.jobs = parser.value()?.parse::<u64>()?.clamp(1, 64),
@@ -123,6 +129,17 @@ fn work(arguments: &[String]) -> std::io::Result<()> {
     let number = |text: &String| text.parse::<u64>().map_err(|_| wrong());
     let paths = (arena.as_ref(), page.as_ref(), log.as_ref());
     worker::work(paths, (number(from)?, number(step)?, number(to)?), number(seed)?)
+}
+
+/// The intact segments, each behind the byte that has its checksum made right.
+fn write_seeds(directory: &Path) -> std::io::Result<()> {
+    let place = Place::new("");
+    std::fs::create_dir_all(directory)?;
+    for (index, image) in image::all(place.segments())?.iter().enumerate() {
+        let bytes = [&[1], image.bytes.as_slice()].concat();
+        std::fs::write(directory.join(format!("image-{index}")), bytes)?;
+    }
+    Ok(())
 }
 
 fn run(options: &Options) -> std::io::Result<bool> {

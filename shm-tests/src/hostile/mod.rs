@@ -8,6 +8,7 @@
 //! | `plan.rs` | what is changed in one of them, when, and what is then done with it |
 //! | `damage.rs` | which word, and which value |
 //! | `session.rs` | doing it, under the eyes of a watchdog |
+//! | `verdict.rs` | which errors show damage |
 //! | `arena.rs` | the files of one process, and its second thread that keeps on writing |
 //! | `status.rs` | what a process says about itself in a page that survives it |
 //! | `worker.rs` | what one process does |
@@ -23,6 +24,7 @@ pub mod image;
 pub mod plan;
 pub mod session;
 pub mod status;
+mod verdict;
 mod words;
 pub mod worker;
 

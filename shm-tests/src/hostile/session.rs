@@ -6,14 +6,14 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, Once};
 use std::time::Duration;
 
-use ringway::error::{GetError, OpenError, PutError};
+use ringway::error::GetError;
 use ringway::queue::{Lease, Queue, QueueDescriptor, RecordKind, Selector, Wait};
 use ringway::shm::directory::Directory;
 use ringway::shm::inspect::{Entries, EntryOptions, SegmentSnapshot};
 use ringway::shm::names::SegmentName;
 use ringway::shm::segment::{CleanOptions, CleanOutcome, Segment};
 
-use super::arena::{Arena, ROLES_TAKEN};
+use super::arena::Arena;
 use super::plan::{Fault, Plan, Step, When, Write};
 use super::status::{Counter, ERRORS, Status};
 use super::words::Words;
@@ -158,19 +158,19 @@ fn fail(fault: Fault) {
 }
 
 /// One segment, as its user sees it.
-struct Session<'a> {
-    plan: &'a Plan,
+pub(super) struct Session<'a> {
+    pub(super) plan: &'a Plan,
     status: &'a Status,
-    tell: bool,
+    pub(super) tell: bool,
     directory: Directory,
     name: SegmentName,
     descriptor: QueueDescriptor,
     queue: Option<Queue>,
     leases: Vec<Lease>,
-    may_be_closed: bool,
-    may_be_destroyed: bool,
+    pub(super) may_be_closed: bool,
+    pub(super) may_be_destroyed: bool,
     /// Bits of [`ERRORS`].
-    reported: u32,
+    pub(super) reported: u32,
 }
 
 /// Bytes to put.
@@ -179,83 +179,6 @@ static PAYLOAD: [u8; 2048] = [0x5a; 2048];
 impl Session<'_> {
     fn watched<R>(&self, step: Step, limit: Duration, run: impl FnOnce() -> R) -> R {
         self.status.watched(step.phase(), limit, run)
-    }
-
-    fn report(&mut self, error: &str, shown: &dyn std::fmt::Debug) {
-        if self.tell {
-            println!("  {error}: {shown:?}");
-        }
-        let index = ERRORS.iter().position(|&name| name == error).unwrap_or(ERRORS.len() - 1);
-        self.reported |= 1 << index;
-    }
-
-    fn opened<T>(&mut self, result: Result<T, OpenError>) -> Option<T> {
-        let error = match result {
-            Ok(value) => return Some(value),
-            Err(error) => error,
-        };
-        match &error {
-            OpenError::Corrupt { .. } => self.report("corrupt", &error),
-            OpenError::ConfigMismatch { .. } => self.report("config_mismatch", &error),
-            OpenError::Permission { .. } => self.report("permission", &error),
-            OpenError::NoSuchRing { .. } => self.report("no_such_ring", &error),
-            OpenError::TooManyParticipants { .. } => self.report("too_many_participants", &error),
-            OpenError::RoleTaken { .. } => {}
-            OpenError::Destroyed { .. } | OpenError::NotFound { .. } if self.may_be_destroyed => {}
-            OpenError::Destroyed { .. } => self.report("destroyed", &error),
-            OpenError::NotFound { .. } => self.report("not_found", &error),
-            OpenError::Io { .. } => self.report("io", &error),
-            _ => self.report("other", &error),
-        }
-        None
-    }
-
-    fn was_put<T>(&mut self, result: Result<T, PutError>) -> Option<T> {
-        let error = match result {
-            Ok(value) => return Some(value),
-            Err(error) => error,
-        };
-        match error {
-            PutError::Full | PutError::Timeout | PutError::TooLarge { .. } => {}
-            PutError::Closed if self.may_be_closed => {}
-            PutError::Destroyed if self.may_be_destroyed => {}
-            // By a lease or a reservation of our own, or in the file whose roles are taken.
-            PutError::RoleTaken { pid } if pid == std::process::id() => {}
-            PutError::RoleTaken { .. } if self.plan.file == ROLES_TAKEN => {}
-            PutError::RoleTaken { .. } => self.report("role_taken", &error),
-            PutError::Corrupt { .. } => self.report("corrupt", &error),
-            PutError::Exhausted => self.report("exhausted", &error),
-            PutError::Closed => self.report("closed", &error),
-            PutError::Destroyed => self.report("destroyed", &error),
-            PutError::Open(error) => {
-                self.opened::<()>(Err(*error));
-            }
-            _ => self.report("other", &error),
-        }
-        None
-    }
-
-    fn was_got<T>(&mut self, result: Result<T, GetError>) -> Option<T> {
-        let error = match result {
-            Ok(value) => return Some(value),
-            Err(error) => error,
-        };
-        match error {
-            GetError::Empty | GetError::Timeout => {}
-            GetError::Closed | GetError::Draining { .. } if self.may_be_closed => {}
-            GetError::Destroyed if self.may_be_destroyed => {}
-            GetError::RoleTaken { pid } if pid == std::process::id() => {}
-            GetError::RoleTaken { .. } if self.plan.file == ROLES_TAKEN => {}
-            GetError::RoleTaken { .. } => self.report("role_taken", &error),
-            GetError::Corrupt { .. } => self.report("corrupt", &error),
-            GetError::Closed | GetError::Draining { .. } => self.report("closed", &error),
-            GetError::Destroyed => self.report("destroyed", &error),
-            GetError::Open(error) => {
-                self.opened::<()>(Err(*error));
-            }
-            _ => self.report("other", &error),
-        }
-        None
     }
 
     fn step(&mut self, step: Step) {
