@@ -204,7 +204,7 @@ fn print_table(total: &Total) {
         ("panics", total.count(Counter::Panics)),
         ("crashes", total.crashes),
         ("hangs", total.hangs),
-        ("slow", total.slow),
+        ("slow", total.slow.len() as u64),
     ] {
         println!("{what:<22} {count:>10}");
     }

@@ -60,8 +60,8 @@ pub struct Total {
     pub crashes: u64,
     /// Operations that took too long, every time.
     pub hangs: u64,
-    /// Operations that took too long only while others ran.
-    pub slow: u64,
+    /// Segments at which an operation took too long, but only while others ran.
+    pub slow: Vec<u64>,
     seed: u64,
 }
 
@@ -106,7 +106,7 @@ impl Task {
             findings: Vec::new(),
             crashes: 0,
             hangs: 0,
-            slow: 0,
+            slow: Vec::new(),
             seed: self.seed,
         };
         let mut suspects = Vec::new();
@@ -155,7 +155,7 @@ impl Task {
                 let what = format!("took too long {TRIES} times out of {TRIES}");
                 total.findings.push(Finding { kind: "hang", index, what });
             } else {
-                total.slow += 1;
+                total.slow.push(index);
             }
         }
         for slot in 0..self.jobs {
@@ -262,7 +262,8 @@ impl Total {
             "panics": self.count(Counter::Panics),
             "crashes": self.crashes,
             "hangs": self.hangs,
-            "slow": self.slow,
+            "slow": self.slow.len(),
+            "slow_at": self.slow,
             "findings": self.findings.iter().map(finding).collect::<Vec<_>>(),
             "seed": self.seed,
         })
