@@ -69,6 +69,14 @@ fn a_plan_follows_from_its_seed_alone() {
 }
 
 #[test]
+fn what_is_slow_only_beside_others_is_done_again_and_no_hang() {
+    let (output, json) = mutate("--segments 300 --seed 3 --json", "slow@57");
+    assert!(output.status.success(), "{output:?}");
+    assert_eq!((&json["segments"], &json["hangs"]), (&300.into(), &0.into()));
+    assert_eq!((&json["slow"], &json["slow_at"]), (&1.into(), &serde_json::json!([57])));
+}
+
+#[test]
 fn a_panic_a_crash_and_a_hang_are_counted_and_named() {
     for (fault, counter) in [("panic", "panics"), ("crash", "crashes"), ("hang", "hangs")] {
         let (output, json) = mutate("--segments 300 --seed 3 --json", &format!("{fault}@57"));

@@ -149,16 +149,26 @@ impl Task {
             workers = going_on;
             progress(total.count(Counter::Segments));
         }
-        for index in suspects {
-            if self.hangs_alone(index)? {
-                total.hangs += 1;
-                let what = format!("took too long {TRIES} times out of {TRIES}");
-                total.findings.push(Finding { kind: "hang", index, what });
-            } else {
-                total.slow.push(index);
+        let slots = self.jobs + suspects.len() as u64;
+        for (slot, index) in (self.jobs..).zip(suspects) {
+            match self.try_alone(slot, index)? {
+                Alone::Done(page) => {
+                    total.pages.push(page);
+                    total.slow.push(index);
+                }
+                Alone::Crashed(signal) => {
+                    total.crashes += 1;
+                    let what = format!("killed by signal {signal}, tried alone");
+                    total.findings.push(Finding { kind: "crash", index, what });
+                }
+                Alone::Hung => {
+                    total.hangs += 1;
+                    let what = format!("took too long {TRIES} times out of {TRIES}");
+                    total.findings.push(Finding { kind: "hang", index, what });
+                }
             }
         }
-        for slot in 0..self.jobs {
+        for slot in 0..slots {
             total.read_panics(&self.log(slot))?;
         }
         total.findings.truncate(MOST_FINDINGS);
@@ -177,28 +187,36 @@ impl Task {
     }
 
     /// Tries one segment again, with nothing else running.
-    fn hangs_alone(&self, index: u64) -> io::Result<bool> {
-        let slot = self.jobs;
+    fn try_alone(&self, slot: u64, index: u64) -> io::Result<Alone> {
         for _ in 0..TRIES {
             let page = Status::create(&self.page(slot))?;
             let mut worker = self.start(slot, index, 1, index + 1)?;
-            let late = loop {
-                if worker.child.try_wait()?.is_some() {
-                    break false;
+            let ended = loop {
+                if let Some(status) = worker.child.try_wait()? {
+                    break Some(status);
                 }
                 if page.position().is_some_and(|position| is_late(&position, monotonic_ns())) {
-                    break true;
+                    break None;
                 }
                 std::thread::sleep(Duration::from_millis(5));
             };
             let _ = worker.child.kill();
             worker.child.wait()?;
-            if !late {
-                return Ok(false);
+            match ended.map(|status| status.signal()) {
+                None => {}
+                Some(None) => return Ok(Alone::Done(page)),
+                Some(Some(signal)) => return Ok(Alone::Crashed(signal)),
             }
         }
-        Ok(true)
+        Ok(Alone::Hung)
     }
+}
+
+/// What became of a segment that was tried again.
+enum Alone {
+    Done(Status),
+    Crashed(i32),
+    Hung,
 }
 
 fn is_late(position: &super::status::Position, now_ns: u64) -> bool {

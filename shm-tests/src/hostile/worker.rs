@@ -15,17 +15,20 @@ pub fn plan_of(arena: &Arena, seed: u64, index: u64) -> Plan {
     Plan::new(&mut Random::new(mix(seed) ^ mix(index)), arena.images(), FILES)
 }
 
-/// Environment variable that makes a process fail at a segment, such as `crash@57`: to see that it is
-/// noticed.
+/// Environment variable that makes a process fail at a segment, to see that it is noticed:
+/// `panic@57`, `crash@57`, `hang@57`, or `slow@57`, which hangs the first time only.
 pub const FAULT_VARIABLE: &str = "RINGWAY_MUTATE_FAULT";
 
-fn fault() -> Option<(Fault, u64)> {
+fn fault(place: &Path) -> Option<(Fault, u64)> {
     let given = std::env::var(FAULT_VARIABLE).ok()?;
     let (kind, index) = given.split_once('@')?;
+    if kind == "slow" && place.join("was-slow").exists() {
+        return None;
+    }
     let fault = match kind {
         "panic" => Fault::Panic,
         "crash" => Fault::Crash,
-        "hang" => Fault::Hang,
+        "hang" | "slow" => Fault::Hang,
         _ => return None,
     };
     Some((fault, index.parse().ok()?))
@@ -44,12 +47,14 @@ pub fn work(
     nix::sys::prctl::set_pdeathsig(nix::sys::signal::Signal::SIGKILL)?;
     let status = Status::open(page)?;
     let mut arena = Arena::new(arena, true)?;
-    let fault = fault();
+    let place = page.parent().unwrap_or(page);
+    let fault = fault(place);
     for index in (from..to).step_by(step as usize) {
         status.start(index);
         let mut plan = plan_of(&arena, seed, index);
         if let Some((fault, _)) = fault.filter(|&(_, at)| at == index) {
             plan.steps.push(Step::Fail(fault));
+            File::create(place.join("was-slow"))?;
         }
         let outcome = arena.run(&plan, &status, false)?;
         if let Some(panic) = outcome.panic {
