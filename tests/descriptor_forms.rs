@@ -81,12 +81,14 @@ fn the_written_form_is_fixed() {
         .and_then(|it| it.with_lifetime(Lifetime::Job))
         .and_then(|it| it.with_max_participants(7))
         .and_then(|it| it.with_directory("/dev/shm/x"))
+        .and_then(|it| it.with_group("analysts"))
         .unwrap();
     let golden = json!({
         "queue_type": "shm", "queue_id": "a/b:c", "maxsize": 10, "capacity_packets": 64,
         "capacity_bytes": 65536, "max_payload": 100, "producers": "single", "consumers": "multi",
         "timestamps": true, "max_deliveries": 3, "dead_letter": "dead", "schema": "orders/v1",
         "lifetime": "job", "max_participants": 7, "directory": "/dev/shm/x",
+        "group": "analysts",
     });
     assert_eq!(descriptor.to_dict(), golden);
     assert_same(&descriptor, &QueueDescriptor::from_dict(golden).unwrap());
@@ -149,6 +151,7 @@ fn every_bad_field_is_named() {
         ("max_deliveries", json!("3")),
         ("dead_letter", json!("dead")),
         ("dead_letter", json!(5)),
+        ("group", json!(5)),
         ("schema", json!("")),
         ("schema", json!(5)),
         ("lifetime", json!("forever")),

@@ -51,6 +51,7 @@ fn compiled() -> Structs {
         SharedLine {
             closed, recovery, get_waiters, put_waiters, large_claim, skipped, dead_lettered,
             exhausted, fence_needed, producer_id, consumer_id, first_pos,
+            dead_letters_kept,
         }
         WaiterLine { words }
         Entry { stamp, len, flags, inline }

@@ -393,7 +393,14 @@ fn wrong_configurations_name_the_field() {
     fails(&dead("orders", Geometry { unit_bytes: 128, ..geometry() }), "dead_letter");
     let single = Geometry { producers: Side::Single, ..geometry() };
     fails(&dead("s", geometry()).with_ring(RingConfig::new("s", single)), "dead_letter");
-    Segment::create(&place.directory, &dead("orders", geometry())).unwrap();
+    let circle = RingConfig { dead_letter: Some("r".into()), ..RingConfig::new("s", geometry()) };
+    fails(&dead("s", geometry()).with_ring(circle.clone()), "dead_letter");
+    let longer = RingConfig { dead_letter: Some("t".into()), ..circle };
+    let back = RingConfig { dead_letter: Some("s".into()), ..RingConfig::new("t", geometry()) };
+    fails(&dead("s", geometry()).with_ring(longer.clone()).with_ring(back), "dead_letter");
+    let end = RingConfig::new("t", geometry());
+    Segment::create(&place.directory, &dead("s", geometry()).with_ring(longer).with_ring(end))
+        .unwrap();
 }
 
 #[test]

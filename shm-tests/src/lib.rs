@@ -11,6 +11,8 @@
 //! | `accounting` | numbered, checksummed packets; logs that survive SIGKILL |
 //! | `ledger` | the account at the end |
 //! | `torture` | the supervisor of `src/bin/torture.rs`: kills, restarts, measures, accounts |
+//! | `hostile` | segments under somebody who writes what he likes, for `mutate` and the fuzzer |
+//! | `starter` | one of hundreds of processes that open, destroy or clean the same segment at once |
 //! | `random` | a seeded generator |
 //!
 //! The tests are in `tests/promises/`. Nothing here sleeps to synchronise: everything waits for a
@@ -18,11 +20,13 @@
 
 pub mod accounting;
 pub mod crash;
+pub mod hostile;
 pub mod ledger;
 pub mod peer;
 pub mod place;
 pub mod random;
 pub mod script;
+pub mod starter;
 pub mod torment;
 pub mod torture;
 pub mod work;

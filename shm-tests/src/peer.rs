@@ -5,6 +5,7 @@
 //! (`PR_SET_PDEATHSIG`), with the end of its stdin, and when this is dropped.
 
 use std::io::{self, BufRead, BufReader, Write};
+use std::os::unix::process::CommandExt;
 use std::path::Path;
 use std::process::{Child, ChildStdin, Command, ExitStatus, Stdio};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
@@ -43,17 +44,28 @@ impl Peer {
         Self::of(Self::spawn(program, std::process::id()).expect("starting a peer"))
     }
 
+    /// As [`Peer::start`], as another user, of one group and no other. For root.
+    ///
+    /// # Panics
+    /// When it does not start.
+    #[must_use]
+    pub fn start_as(program: &Path, uid: u32, gid: u32) -> Self {
+        let mut command = Command::new(program);
+        command.uid(uid).gid(gid).current_dir("/");
+        Self::of(Self::spawn_by(command, std::process::id()).expect("starting a peer"))
+    }
+
     /// Starts the program, which dies with the calling thread. `parent` is this process as the peer
     /// sees it: 0 from a pid namespace of its own.
     ///
     /// # Errors
     /// What the system says.
     pub fn spawn(program: &Path, parent: u32) -> io::Result<Child> {
-        Command::new(program)
-            .arg(parent.to_string())
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .spawn()
+        Self::spawn_by(Command::new(program), parent)
+    }
+
+    fn spawn_by(mut command: Command, parent: u32) -> io::Result<Child> {
+        command.arg(parent.to_string()).stdin(Stdio::piped()).stdout(Stdio::piped()).spawn()
     }
 
     /// Takes over what [`Peer::spawn`] started, and waits until it is ready.

@@ -25,7 +25,6 @@
 //! | `torment-route Q PRODUCER SEED TURNS LOG LOG0 LOG1 JSON0\tJSON1` | `ok TURNS`; gets, and sends through a router |
 //! | `die POINT K`, `pause POINT K` | `ok`; killed, or stopped, when it comes to that crash point the K-th time |
 //! | `mutant NAME` | `ok`; switches on a deliberate defect (with `--cfg ringway_crash`) |
-//! | `clean DIRECTORY` | `ok`; removes the segments in which nobody is alive |
 //! | `echo Q Q ROUNDS`, `ping Q Q ROUNDS` | `ok` |
 //! | `at NANOSECONDS COMMAND` | runs it at that time of `CLOCK_MONOTONIC` |
 //! | `both Q JSON` | opens, gets one now (the answer), puts `from-child` |
@@ -33,24 +32,26 @@
 //! | `fork-hold` | `ok PID`: a child that holds what it inherited until the test lets go of stdin |
 //! | `fork-storm COUNT JSON` | `ok PID…`: such children, forked while another thread attaches and leaves |
 //! | `pid` | `ok PID`: its own, as it knows it |
+//! | `ls DIR`, `names DIR` | `ok COUNT`: of all entries, of possible segments |
+//! | `mkdir PATH MODE`, `touch PATH MODE`, `read PATH`, `rm PATH` | `ok`, with the length read |
+//! | `clean DIR`, `look DIR SEGMENT` | `ok REPORTS`, `ok RINGS` |
+//! | `headers DIR SEGMENT TIMES` | `ok WHOLE REFUSED`: reads the header so often |
 //! | `quit` | ends the process in order |
 //!
 //! Errors are `err VARIANT` with the fields, as `Debug` shows them.
 
 use std::collections::BTreeMap;
 use std::fmt::Debug;
-use std::path::Path;
 use std::time::Duration;
 
 use ringway::queue::{
     Consumer, Lease, Producer, Queue, QueueDescriptor, Received, RecordKind, Reservation, Selector,
     Wait,
 };
-use ringway::shm::directory::Directory;
-use ringway::shm::segment::{CleanOptions, Segment};
 
 use crate::crash;
 
+mod files;
 mod fork;
 mod marked;
 mod working;
@@ -146,11 +147,6 @@ impl Script {
                 crash::arm(point, words.number()?, verb == "die").map(|()| String::new())
             }
             "mutant" => crash::switch_on(words.next()?).map(|()| String::new()),
-            "clean" => {
-                let directory = Directory::open(Path::new(words.next()?), None).map_err(err)?;
-                Segment::clean_abandoned(&directory, CleanOptions::default()).map_err(err)?;
-                Ok(String::new())
-            }
             "at" => {
                 let start = words.number()?;
                 while ringway::shm::os::monotonic_ns() < start {
@@ -167,6 +163,9 @@ impl Script {
             }
             "pid" => Ok(std::process::id().to_string()),
             "both" => self.both(words),
+            "ls" | "names" | "mkdir" | "touch" | "read" | "rm" | "clean" | "look" | "headers" => {
+                files::run(verb, words)
+            }
             "quit" => std::process::exit({
                 *self = Self::default();
                 0

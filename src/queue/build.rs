@@ -171,6 +171,22 @@ impl QueueDescriptor {
         })
     }
 
+    /// Shares the segment with a group, given by its name or its number: directory and file are then
+    /// open to its members (0770, 0660), and to nobody else. Every member can destroy what is in it.
+    ///
+    /// # Errors
+    /// [`OpenError::InvalidConfig`] when it cannot be a group's name, or for another kind than `shm`.
+    /// That there is no such group is found when the queue is opened.
+    pub fn with_group(&self, group: impl Into<String>) -> Result<Self, OpenError> {
+        self.changed(|spec| match spec {
+            Spec::Shm { address, .. } => {
+                address.group = Some(group.into());
+                Ok(())
+            }
+            _ => Err(not_for(spec, "a group")),
+        })
+    }
+
     /// Says which type the values have. A descriptor that says so already is returned as it is, open
     /// or not.
     ///

@@ -180,31 +180,30 @@ impl Core {
     #[inline(always)]
     pub(crate) fn take_multi(&self, wait: Wait) -> Result<Taken, GetError> {
         self.check_get()?;
-        loop {
-            if let Some(taken) = self.ring.adopt_hinted(self.peers()) {
-                match self.filter_dead_letter(taken) {
-                    Some(taken) => return Ok(taken),
-                    None => continue,
-                }
+        if self.ring.hinted()
+            && let Some(taken) = self.adopt()
+        {
+            return Ok(taken);
+        }
+        if wait != Wait::No && !self.ring.stamped_at_head(0) {
+            let found = self.spin.for_record(|| self.ring.stamped_at_head(0).then_some(()));
+            if found.is_some() {
+                self.spin.found_stream(self.ring.stamped_at_head(1));
             }
-            if wait != Wait::No && !self.ring.stamped_at_head(0) {
-                let found = self.spin.for_record(|| self.ring.stamped_at_head(0).then_some(()));
-                if found.is_some() {
-                    self.spin.found_stream(self.ring.stamped_at_head(1));
-                }
+        }
+        match self.ring.take(self.me) {
+            Ok(taken) => {
+                self.probe_now_and_then(taken.pos, taken.n);
+                Ok(taken)
             }
-            return match self.ring.take(self.me) {
-                Ok(taken) => {
-                    self.probe_now_and_then(taken.pos, taken.n);
-                    Ok(taken)
+            Err(missing) => self.wait_for_record(missing, wait, || {
+                if self.ring.hinted()
+                    && let Some(taken) = self.adopt()
+                {
+                    return Ok(taken);
                 }
-                Err(missing) => self.wait_for_record(missing, wait, || {
-                    if let Some(taken) = self.ring.adopt_hinted(self.peers()) {
-                        return Ok(taken);
-                    }
-                    self.ring.take(self.me)
-                }),
-            };
+                self.ring.take(self.me)
+            }),
         }
     }
 
@@ -219,48 +218,14 @@ impl Core {
 
     #[cold]
     fn probe(&self) {
-        if let Some((_, owner)) = self.ring.pending_lease()
-            && owner != 0
-            && owner != self.me
-            && self.peers().is_dead(owner)
-        {
-            self.ring.return_what_the_dead_hold(self.peers());
-        }
-    }
-
-    /// Says whether a packet was delivered too often.
-    #[inline(always)]
-    pub(crate) fn is_dead_letter(&self, taken: &Taken) -> bool {
-        let max = self.ring.geometry().max_deliveries;
-        max != 0 && taken.redeliveries() >= max
-    }
-
-    /// Puts a packet into the dead-letter ring, or counts it where there is none; the caller then
-    /// acknowledges it. Returns `false` if that ring is full or gone: the packet is then delivered
-    /// once more rather than lost.
-    #[cold]
-    pub(crate) fn send_dead_letter(&self, taken: &Taken) -> bool {
-        if self.home.has_dead_letters() {
-            let Some(letters) = self.home.dead_letters() else { return false };
-            let payload = self.ring.payload(taken);
-            if letters.put_record(taken.kind(), payload, Wait::No).is_err() {
-                return false;
+        match self.ring.pending_lease() {
+            // A dead letter that found no room, or one given back by somebody who then died.
+            Some((_, 0)) => self.ring.set_hint(),
+            Some((_, owner)) if owner != self.me && self.peers().is_dead(owner) => {
+                self.ring.return_what_the_dead_hold(self.peers());
             }
+            _ => {}
         }
-        // RELAXED: a statistic.
-        self.header().shared.dead_lettered.fetch_add(1, Relaxed);
-        true
-    }
-
-    /// Returns a record of a many-consumer ring unless it is a dead letter.
-    #[inline(always)]
-    pub(crate) fn filter_dead_letter(&self, taken: Taken) -> Option<Taken> {
-        let many = self.ring.geometry().consumers == Side::Multi;
-        if many && self.is_dead_letter(&taken) && self.send_dead_letter(&taken) {
-            self.acknowledge(taken);
-            return None;
-        }
-        Some(taken)
     }
 
     /// Closes the ring for puts, and wakes everybody.

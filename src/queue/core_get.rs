@@ -5,6 +5,7 @@ use std::sync::{Arc, MutexGuard};
 
 use crate::error::{GetError, OpenError};
 use crate::queue::core::Core;
+use crate::queue::core_dead::DeadLetter;
 use crate::queue::roles::{Role, RoleGuard, Slot};
 use crate::queue::{RecordInfo, RecordKind, Wait};
 use crate::shm::ring::{Missing, SingleConsumer, Taken};
@@ -185,11 +186,16 @@ impl Core {
     #[inline(always)]
     fn next_single(&self, mine: &mut SingleConsumer) -> Result<Taken, Missing> {
         loop {
-            let taken = self.ring.take_single(mine)?;
-            if !self.is_dead_letter(&taken) || !self.send_dead_letter(&taken) {
-                return Ok(taken);
+            match self.ring.take_single(mine) {
+                Ok(taken) if !self.is_dead_letter(&taken) => return Ok(taken),
+                Ok(taken) => self.end_dead_letter_single(mine, taken),
+                Err(missing) => {
+                    if mine.keeps_dead_letters() {
+                        self.retry_kept(mine);
+                    }
+                    return Err(missing);
+                }
             }
-            self.ring.ack_single(mine, &taken);
         }
     }
 
@@ -322,6 +328,11 @@ impl RingLease {
     pub(crate) fn timestamp_ns(&self) -> Option<u64> {
         let taken = self.taken.as_ref().filter(|_| self.core.is_here())?;
         self.core.ring.timestamp(taken)
+    }
+
+    pub(crate) fn dead_letter(&self) -> Option<DeadLetter> {
+        let taken = self.taken.as_ref().filter(|_| self.core.is_here())?;
+        self.core.dead_letter(taken)
     }
 
     #[inline]

@@ -14,6 +14,10 @@ use crate::shm::storage::Side;
 use crate::shm::wait::For;
 use crate::sync::Ordering::Relaxed;
 
+/// Looks of one try, each after something changed. There is no need for so many, unless a hostile
+/// peer undoes each change at once.
+const MOST_LOOKS: u32 = 1 << 16;
+
 enum Explained {
     Final(GetError),
     Again,
@@ -43,16 +47,17 @@ impl Core {
         if wait == Wait::No {
             // The last look before `Full`: help, skip the dead, and try again as long as that
             // changes something; and once more, since it may have changed since the first try.
-            loop {
+            for _ in 0..MOST_LOOKS {
                 let changed = recovery::pass_dead_writers(&self.ring, self.peers());
                 if let Some(done) = tries() {
                     return done;
                 }
                 if !changed {
-                    line.refused.fetch_add(1, Relaxed); // RELAXED: a statistic.
-                    return Err(PutError::Full);
+                    break;
                 }
             }
+            line.refused.fetch_add(1, Relaxed); // RELAXED: a statistic.
+            return Err(PutError::Full);
         }
         if let Some(done) = self.spin.for_room(self.capacity(units), || {
             self.ring.help_room();
@@ -101,12 +106,9 @@ impl Core {
         }
         let mut tries = || -> Option<Result<Taken, GetError>> {
             let mut gone = false;
-            loop {
+            for _ in 0..MOST_LOOKS {
                 match attempt() {
-                    Ok(taken) => match self.filter_dead_letter(taken) {
-                        Some(taken) => return Some(Ok(taken)),
-                        None => continue,
-                    },
+                    Ok(taken) => return Some(Ok(taken)),
                     Err(why) => {
                         let pending = matches!(why, Missing::Pending { owner: 0, .. });
                         if pending && !gone && self.peers().producer_is_gone() {
@@ -122,6 +124,7 @@ impl Core {
                     }
                 }
             }
+            None
         };
         // The last look: what was refused first may have changed, and the idle look for the dead.
         if let Some(done) = self.idle_look(&mut tries) {
@@ -151,14 +154,12 @@ impl Core {
         &self,
         tries: &mut impl FnMut() -> Option<Result<Taken, GetError>>,
     ) -> Option<Result<Taken, GetError>> {
-        loop {
+        for _ in 0..MOST_LOOKS {
             let skipped = recovery::skip_dead_writer(&self.ring, self.peers());
-            if self.ring.geometry().consumers == Side::Multi {
-                while let Some(taken) = self.ring.adopt(self.peers()) {
-                    if let Some(taken) = self.filter_dead_letter(taken) {
-                        return Some(Ok(taken));
-                    }
-                }
+            if self.ring.geometry().consumers == Side::Multi
+                && let Some(taken) = self.adopt()
+            {
+                return Some(Ok(taken));
             }
             let done = tries();
             // Behind one that was skipped there may be another.
@@ -166,6 +167,7 @@ impl Core {
                 return done;
             }
         }
+        None
     }
 
     /// Says what `why` means for the caller; `gone` says that the single producer was seen to be gone
@@ -190,7 +192,9 @@ impl Core {
     fn sealed(&self) -> Explained {
         let except = match self.ring.geometry().consumers {
             Side::Multi => self.me,
-            // All leases of a single consumer are this process's own.
+            // All leases of a single consumer are this process's own; dead letters that found no
+            // room are nobody's.
+            Side::Single if self.kept_by_single() != 0 => return Explained::Wait,
             Side::Single => return Explained::Final(GetError::Closed),
         };
         if self.ring.leased(except) == 0 {
@@ -204,7 +208,11 @@ impl Core {
         if !self.ring.is_closed() {
             return GetError::Empty;
         }
-        match self.ring.leased(self.me) {
+        let in_flight = match self.ring.geometry().consumers {
+            Side::Multi => self.ring.leased(self.me),
+            Side::Single => self.kept_by_single(),
+        };
+        match in_flight {
             // A put that began before the close.
             0 if self.ring.waiting() != 0 => GetError::Draining { in_flight: 0 },
             0 => GetError::Empty,

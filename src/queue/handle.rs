@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 use crate::error::{GetError, OpenError, PutError};
 use crate::queue::local;
 use crate::queue::ops::queue_ops;
-use crate::queue::{Lease, QueueBackend, RecordKind, Reservation, Wait};
+use crate::queue::{DeadLetter, Lease, QueueBackend, RecordKind, Reservation, Wait};
 
 /// An opened queue: a cheap handle for hot loops, to be cloned and shared between threads.
 ///
@@ -116,6 +116,8 @@ pub struct Received {
     pub delivery_count: u32,
     /// Time of the put (`CLOCK_MONOTONIC`, nanoseconds), where the queue keeps it.
     pub timestamp_ns: Option<u64>,
+    /// Where the packet comes from, if it is a dead letter.
+    pub dead_letter: Option<DeadLetter>,
 }
 
 impl Received {
@@ -136,6 +138,7 @@ impl Received {
             redelivered: lease.redelivered(),
             delivery_count: lease.delivery_count(),
             timestamp_ns: lease.timestamp_ns(),
+            dead_letter: lease.dead_letter(),
         }
     }
 }

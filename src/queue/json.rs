@@ -85,6 +85,9 @@ impl QueueDescriptor {
                 if let Some(directory) = &address.directory {
                     map.insert("directory".to_owned(), value(directory));
                 }
+                if let Some(group) = &address.group {
+                    map.insert("group".to_owned(), value(group));
+                }
                 map
             }
             Spec::Other { fields, .. } => fields.clone(),
@@ -201,8 +204,9 @@ fn read_local(mut map: Map<String, Value>) -> Result<Spec, DescriptorError> {
 fn read_shm(mut map: Map<String, Value>) -> Result<Spec, DescriptorError> {
     let mut spec = Spec::shm(&read_id(&mut map)?)?;
     if let Spec::Shm { address, config, .. } = &mut spec {
-        let ShmAddress { directory, lifetime, max_participants, .. } = address;
+        let ShmAddress { directory, group, lifetime, max_participants, .. } = address;
         *directory = take(&mut map, "directory")?;
+        *group = take(&mut map, "group")?;
         *lifetime = take(&mut map, "lifetime")?.unwrap_or_default();
         if let Some(given) = take(&mut map, "max_participants")? {
             *max_participants = given;

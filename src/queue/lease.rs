@@ -5,6 +5,7 @@ use std::ops::{Deref, DerefMut};
 
 use crate::error::PutError;
 use crate::queue::RecordKind;
+use crate::queue::core_dead::DeadLetter;
 use crate::queue::core_get::RingLease;
 use crate::queue::core_place::RingReservation;
 use crate::shm::ring::Taken;
@@ -127,6 +128,15 @@ impl Lease {
         match &self.inner {
             LeaseInner::Ring(lease) => lease.as_ref().and_then(RingLease::timestamp_ns),
             LeaseInner::Foreign { timestamp_ns, .. } => *timestamp_ns,
+        }
+    }
+
+    /// Where the record comes from, and how often it was delivered there, if it is a dead letter.
+    #[must_use]
+    pub fn dead_letter(&self) -> Option<DeadLetter> {
+        match &self.inner {
+            LeaseInner::Ring(lease) => lease.as_ref().and_then(RingLease::dead_letter),
+            LeaseInner::Foreign { .. } => None,
         }
     }
 

@@ -49,6 +49,21 @@ impl Table {
         self.entries.retain(|_, entry| entry.usable().is_some());
         self.sweep_at = (2 * self.entries.len()).max(64);
     }
+
+    /// Refuses a queue whose dead letters would come back to it, through queues that exist.
+    fn check_circle(&self, id: &str, config: &ResolvedConfig) -> Result<(), OpenError> {
+        let mut next = config.dead_letter.as_deref();
+        for _ in 0..=self.entries.len() {
+            let Some(target) = next else { return Ok(()) };
+            if target == id {
+                let reason = format!("the dead letters of {id:?} would come back to it");
+                return Err(OpenError::InvalidConfig { field: "dead_letter", reason });
+            }
+            let entry = self.entries.get(target).filter(|entry| entry.usable().is_some());
+            next = entry.and_then(|entry| entry.config.dead_letter.as_deref());
+        }
+        Ok(())
+    }
 }
 
 static TABLE: LazyLock<Mutex<Table>> = LazyLock::new(Mutex::default);
@@ -83,6 +98,7 @@ pub(crate) fn open(
         }
         return Ok(ring);
     }
+    table.check_circle(id, &ours)?;
     let ring = Arc::new(ring_queue::open_local(id, config)?);
     if table.entries.len() >= table.sweep_at {
         table.sweep();

@@ -4,6 +4,7 @@ mod backend;
 mod build;
 mod config;
 mod core;
+mod core_dead;
 mod core_get;
 mod core_place;
 mod core_put;
@@ -36,6 +37,7 @@ pub use config::{
     DEFAULT_CAPACITY_BYTES, DEFAULT_CAPACITY_PACKETS, MAX_SCHEMA_NAME, QueueConfig, ResolvedConfig,
     schema_tag,
 };
+pub use core_dead::DeadLetter;
 pub use descriptor::QueueDescriptor;
 pub use handle::{PutManyError, Queue, Received};
 pub use handles::{Consumer, InPlace, Producer};

@@ -12,7 +12,7 @@ use crate::queue::local_home::LocalHome;
 use crate::queue::segment_home::SegmentHome;
 use crate::queue::spec::ShmAddress;
 use crate::queue::{Lease, QueueBackend, QueueStats, RecordKind, Reservation, Wait};
-use crate::shm::directory::Directory;
+use crate::shm::directory::{Directory, group_id};
 use crate::shm::inspect::{self, Blocker, World};
 use crate::shm::names::SegmentName;
 use crate::shm::ring::Ring;
@@ -146,9 +146,10 @@ fn rings_of(address: &ShmAddress, resolved: &ResolvedConfig) -> Vec<RingConfig> 
 }
 
 fn directory_of(address: &ShmAddress) -> Result<Directory, OpenError> {
+    let group = address.group.as_deref().map(group_id).transpose()?;
     match &address.directory {
-        Some(path) => Directory::open(path, None),
-        None => Directory::from_env(None),
+        Some(path) => Directory::open(path, group),
+        None => Directory::from_env(group),
     }
 }
 
@@ -230,6 +231,14 @@ impl RingQueue {
         let world =
             place.map_or_else(World::of_heap, |(segment, ring)| World::of_segment(segment, ring));
         inspect::blocked_by(&self.core.ring, &world)
+    }
+
+    /// Identity of the segment that the ring is in: a later one of the same name has another. `None` for
+    /// a local queue, and once the segment was destroyed.
+    #[must_use]
+    pub fn segment_uuid(&self) -> Option<[u8; 16]> {
+        let (segment, _) = self.core.home.place()?;
+        segment.check().ok().map(|()| segment.uuid())
     }
 
     /// The ring beneath, for inspection.

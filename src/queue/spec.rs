@@ -31,6 +31,7 @@ pub struct ShmAddress {
     pub(crate) segment: String,
     pub(crate) ring: String,
     pub(crate) directory: Option<PathBuf>,
+    pub(crate) group: Option<String>,
     pub(crate) lifetime: Lifetime,
     pub(crate) max_participants: u32,
 }
@@ -52,6 +53,12 @@ impl ShmAddress {
     #[must_use]
     pub fn directory(&self) -> Option<&Path> {
         self.directory.as_deref()
+    }
+
+    /// Group that shares the segment: its name, or its number; `None` for this user alone.
+    #[must_use]
+    pub fn group(&self) -> Option<&str> {
+        self.group.as_deref()
     }
 
     /// How long a segment lives that this descriptor makes.
@@ -81,6 +88,7 @@ impl Spec {
             segment: segment.to_owned(),
             ring: ring.to_owned(),
             directory: None,
+            group: None,
             lifetime: Lifetime::Ephemeral,
             max_participants: DEFAULT_MAX_PARTICIPANTS,
         };
@@ -157,6 +165,9 @@ impl Spec {
                 if let Some(directory) = &address.directory {
                     check_directory(directory)?;
                 }
+                if let Some(group) = &address.group {
+                    check_group(group)?;
+                }
                 if let Some(dead_letter) = &config.dead_letter {
                     name::check_ring("dead_letter", dead_letter)?;
                 }
@@ -207,6 +218,14 @@ impl Spec {
 fn check_dead_letter(config: &QueueConfig, own_name: &str) -> Result<(), OpenError> {
     if config.dead_letter.as_deref() == Some(own_name) {
         return Err(invalid("dead_letter", format!("{own_name:?} is the queue itself")));
+    }
+    Ok(())
+}
+
+/// Whether there is such a group is asked when the queue is opened.
+fn check_group(group: &str) -> Result<(), OpenError> {
+    if group.is_empty() || group.chars().any(|c| c.is_control() || c == ':') {
+        return Err(invalid("group", format!("{group:?} is no name of a group")));
     }
     Ok(())
 }

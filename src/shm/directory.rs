@@ -14,10 +14,15 @@ use std::sync::Arc;
 
 use rustix::fs::{AtFlags, CWD, Dir, FileType, Mode, OFlags, Stat};
 use rustix::io::Errno;
-use rustix::process::Gid;
 
 use crate::error::OpenError;
 use crate::shm::names::{MAX_NAME_PARTS, SegmentName};
+
+mod trust;
+
+pub(crate) use trust::complain_about;
+pub use trust::group_id;
+use trust::{complain_about_shared, make_directory};
 
 /// Environment variable that says where segments lie.
 pub const DIRECTORY_VARIABLE: &str = "RINGWAY_DIR";
@@ -291,62 +296,6 @@ fn enter(
 fn open_directory(at: impl std::os::fd::AsFd, part: &OsStr) -> Result<OwnedFd, Errno> {
     let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
     rustix::fs::openat(at, part.as_bytes(), flags, Mode::empty())
-}
-
-/// Makes a directory for us, or for the group. That it exists is no error; who made it is checked
-/// after it is opened.
-fn make_directory(
-    at: impl std::os::fd::AsFd,
-    part: &OsStr,
-    group: Option<u32>,
-) -> Result<(), Errno> {
-    match rustix::fs::mkdirat(&at, part.as_bytes(), Mode::RWXU) {
-        Ok(()) => {}
-        Err(Errno::EXIST) => return Ok(()),
-        Err(errno) => return Err(errno),
-    }
-    // Dying here leaves a directory that members of the group are refused, until its owner comes by.
-    let made = open_directory(&at, part)?;
-    let mode = if group.is_some() { Mode::RWXU | Mode::RWXG } else { Mode::RWXU };
-    if group.is_some() {
-        rustix::fs::fchown(&made, None, group.map(Gid::from_raw))?;
-    }
-    // Whatever the umask was.
-    rustix::fs::fchmod(&made, mode)
-}
-
-/// Says why a directory or a segment's file cannot be trusted, if it cannot.
-pub(crate) fn complain_about(stat: &Stat, group: Option<u32>) -> Option<String> {
-    let me = rustix::process::geteuid().as_raw();
-    let mode = stat.st_mode & 0o777;
-    let for_group = group.is_some_and(|gid| stat.st_gid == gid);
-    let forbidden = if for_group { 0o007 } else { 0o077 };
-    if mode & forbidden != 0 {
-        return Some(format!(
-            "its mode is {mode:o}, which is open to {}",
-            if mode & 0o007 != 0 { "others" } else { "a group" }
-        ));
-    }
-    // A shared directory may have been made by any member of the group, and by nobody else.
-    if stat.st_uid != me && !for_group {
-        return Some(format!("it belongs to user {}, not to {me}", stat.st_uid));
-    }
-    None
-}
-
-/// Says why a directory of our own would not be safe in this place, if it would not.
-fn complain_about_shared(stat: &Stat) -> Option<String> {
-    let me = rustix::process::geteuid().as_raw();
-    if stat.st_uid != me && stat.st_uid != 0 {
-        return Some(format!("it belongs to user {}, not to {me} or root", stat.st_uid));
-    }
-    if stat.st_mode & 0o022 != 0 && stat.st_mode & 0o1000 == 0 {
-        return Some(format!(
-            "its mode is {:o}: others can replace what is in it, since it is not sticky",
-            stat.st_mode & 0o7777
-        ));
-    }
-    None
 }
 
 fn remove_empty_below(fd: &OwnedFd, depth: usize) {

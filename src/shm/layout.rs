@@ -17,7 +17,7 @@ use crate::sync::{AtomicU32, AtomicU64};
 /// First eight bytes of every segment.
 pub const MAGIC: [u8; 8] = *b"RINGWAY\0";
 /// Version of everything in this file. Any change of an offset or of a meaning raises it.
-pub const LAYOUT_VERSION: u32 = 1;
+pub const LAYOUT_VERSION: u32 = 2;
 /// Granularity of every part of a segment, in bytes, whatever the CPU's own page size is.
 pub const PAGE_BYTES: u64 = 4096;
 /// Distance that keeps two hot words out of each other's cache lines (two lines: the adjacent-line
@@ -276,6 +276,8 @@ pub struct SharedLine {
     pub consumer_id: AtomicU32,
     /// Position of the first record ever: never changes after creation.
     pub first_pos: AtomicU64,
+    /// Times that a dead letter found no room in its ring, and stayed.
+    pub dead_letters_kept: AtomicU64,
 }
 
 /// [`SharedLine::closed`]: open.
@@ -306,7 +308,7 @@ pub struct Entry {
     pub stamp: AtomicU64,
     /// Payload length, in bytes.
     pub len: AtomicU32,
-    /// [`FLAG_KIND`], [`FLAG_IN_DATA`], [`FLAG_REDELIVERIES`].
+    /// [`FLAG_KIND`], [`FLAG_IN_DATA`], [`FLAG_DEAD_LETTER`], [`FLAG_REDELIVERIES`].
     pub flags: AtomicU32,
     /// Payload of up to [`INLINE_BYTES`]; the last 8 bytes are the time of the put
     /// (`CLOCK_MONOTONIC`, nanoseconds) in a ring that keeps timestamps.
@@ -317,6 +319,9 @@ pub struct Entry {
 pub const FLAG_KIND: u32 = 0xff;
 /// [`Entry::flags`]: the payload lies in the data region, whatever its length.
 pub const FLAG_IN_DATA: u32 = 1 << 8;
+/// [`Entry::flags`]: a dead letter. Its payload lies in the data region, and the inline part holds
+/// its history: index of its ring (32 bits), deliveries (32), position (64), time of its put (64).
+pub const FLAG_DEAD_LETTER: u32 = 1 << 9;
 /// [`Entry::flags`]: redeliveries begun, saturating. Raised before each redelivery is exposed, so
 /// that it may count one too many after a crash and never one too few.
 pub const FLAG_REDELIVERIES: u32 = 0xffff << REDELIVERIES_SHIFT;

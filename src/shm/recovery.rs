@@ -27,7 +27,11 @@ pub fn skip_dead_writer(ring: &Ring, peers: &dyn Peers) -> bool {
 #[cold]
 pub fn pass_dead_writers(ring: &Ring, peers: &dyn Peers) -> bool {
     let mut changed = ring.help_room();
-    while skip_dead_writer(ring, peers) {
+    // No more of them than there are entries, whatever a hostile peer writes behind us.
+    for _ in 0..ring.geometry().entries() {
+        if !skip_dead_writer(ring, peers) {
+            break;
+        }
         changed = true;
         ring.help_room();
     }

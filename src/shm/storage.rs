@@ -440,6 +440,7 @@ fn new_header() -> RingHeader {
             producer_id: AtomicU32::new(0),
             consumer_id: AtomicU32::new(0),
             first_pos: AtomicU64::new(0),
+            dead_letters_kept: AtomicU64::new(0),
         },
         get_waiters: waiters(),
         put_waiters: waiters(),

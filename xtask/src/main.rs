@@ -17,7 +17,8 @@ The project's own commands.
 Usage: cargo xtask <COMMAND> [OPTIONS]
 
 Commands:
-  test   run all tests: workspace, examples, models, loom models, crash points, torture
+  test   run all tests: workspace, examples, models, loom models, crash points, mutated segments,
+         torture
   lint   check formatting, clippy and rustdoc, warnings being errors
   ci     lint, then test
 

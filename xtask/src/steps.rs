@@ -83,6 +83,14 @@ pub(crate) const STEPS: &[Step] = &[
         cargo: "run --release -p shm-tests --bin torture -- --kills 200 --every-point",
         env: &[],
     },
+    Step {
+        name: "mutate",
+        group: Group::Test,
+        about: "20,000 segments changed behind everybody's back: no panic, crash or hang",
+        // Not optimized: an overflow is a panic then, and it was built for the tests anyway.
+        cargo: "run -p shm-tests --bin mutate -- --segments 20000",
+        env: &[],
+    },
 ];
 
 impl Step {

@@ -1,7 +1,9 @@
 //! A scripted process: reads commands from stdin, one a line, and answers each with one line, `ok …`
-//! or `err VARIANT …`. See `shm_tests::script` for the commands.
+//! or `err VARIANT …`. See `shm_tests::script` for the commands. Started with three more words,
+//! it is one of `shm_tests::starter`.
 
 use std::io::{BufRead, Write};
+use std::path::Path;
 
 use shm_tests::script::Script;
 
@@ -12,6 +14,12 @@ fn main() {
     let test = std::env::args().nth(1).and_then(|pid| pid.parse().ok());
     if test.is_some_and(|test: i32| nix::unistd::getppid().as_raw() != test) {
         return;
+    }
+    // Not a scripted peer, but one of very many.
+    let words: Vec<String> = std::env::args().skip(2).collect();
+    if let [role, doors, json] = words.as_slice() {
+        let told = shm_tests::starter::run(role, Path::new(doors), json);
+        std::process::exit(i32::from(told.is_err()));
     }
     let mut script = Script::default();
     answer("ok ready");

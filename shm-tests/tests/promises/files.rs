@@ -185,3 +185,72 @@ fn on_a_small_filesystem() {
     other.quit();
     assert_eq!(left(), 0);
 }
+
+#[test]
+fn a_file_cut_off_at_any_page_is_an_error_for_everybody_who_opens_it_and_no_sigbus() {
+    let place = place();
+    let (queue, file) = abandoned(&place);
+    let whole = fs::read(&file).unwrap();
+    let there = place.segments().display();
+    // One process for all of it: a SIGBUS would be its end, and that of its answers.
+    let mut peer = place.peer();
+    for len in (0..whole.len()).step_by(4096).chain([1, whole.len() - 1]) {
+        let cut = fs::File::options().write(true).open(&file).unwrap();
+        cut.set_len(len as u64).unwrap();
+        let error = peer.err(format!("open q {}", queue.to_json()));
+        assert!(error.starts_with("Corrupt") && error.contains("truncated"), "{len}: {error}");
+        let error = peer.err(format!("look {there} file"));
+        assert!(error.starts_with("Corrupt") && error.contains("truncated"), "{len}: {error}");
+        assert_eq!(peer.ok(format!("headers {there} file 1")), "0 1", "{len}");
+        let report = peer.ok(format!("clean {there}"));
+        assert!(report.contains("Unreadable") && report.contains("truncated"), "{len}: {report}");
+        cut.set_len(whole.len() as u64).unwrap();
+        fs::write(&file, &whole).unwrap();
+    }
+    peer.open(&queue);
+    assert_eq!(peer.ok("get q"), "x 1");
+}
+
+#[test]
+fn a_file_that_is_cut_off_meanwhile_hits_nobody_who_has_not_mapped_it() {
+    use std::sync::atomic::{AtomicBool, Ordering};
+    let place = place();
+    let (queue, file) = abandoned(&place);
+    let whole = fs::read(&file).unwrap();
+    let cut = fs::File::options().write(true).open(&file).unwrap();
+    let over = AtomicBool::new(false);
+    let mut peer = place.peer();
+    let (mut whole_times, mut refused_times) = (0, 0);
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            while !over.load(Ordering::Relaxed) {
+                for len in [0, 100, 4096, 4200, whole.len() as u64 - 1] {
+                    cut.set_len(len).unwrap();
+                    std::thread::yield_now();
+                    cut.set_len(whole.len() as u64).unwrap();
+                    std::os::unix::fs::FileExt::write_all_at(&cut, &whole, 0).unwrap();
+                    std::thread::yield_now();
+                }
+            }
+        });
+        let _over = Over(&over);
+        wait_until("it was read whole, and found cut off, often enough", || {
+            let answer = peer.ok(format!("headers {} file 200", place.segments().display()));
+            let (read, refused) = answer.split_once(' ').unwrap();
+            whole_times += read.parse::<u32>().unwrap();
+            refused_times += refused.parse::<u32>().unwrap();
+            whole_times > 200 && refused_times > 200
+        });
+    });
+    peer.open(&queue);
+    assert_eq!(peer.ok("get q"), "x 1");
+}
+
+/// Says that it is over, also after a failure.
+struct Over<'a>(&'a std::sync::atomic::AtomicBool);
+
+impl Drop for Over<'_> {
+    fn drop(&mut self) {
+        self.0.store(true, std::sync::atomic::Ordering::Relaxed);
+    }
+}

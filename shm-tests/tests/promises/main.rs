@@ -2,15 +2,18 @@
 //!
 //! Each test has a directory of its own (`Place`) and its own peers; they run in parallel.
 
+mod access;
 mod attach;
 mod close;
 mod crash;
+mod dead_letters;
 #[cfg(target_arch = "x86_64")]
 mod fast_path;
 mod files;
 mod fork;
 mod lifetime;
 mod pauses;
+mod starters;
 mod stream;
 mod torture;
 mod wakeups;

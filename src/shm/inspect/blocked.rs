@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use super::World;
 use super::ring::put_at;
+use crate::shm::layout::REDELIVERIES_SHIFT;
 use crate::shm::ring::Ring;
 use crate::shm::ring::stamp::State;
 use crate::shm::segment::Role;
@@ -40,15 +41,18 @@ pub enum BlockKind {
     Writing,
     /// Reads the oldest record: no room from there on can be used again.
     Reading,
+    /// Nobody: the oldest record was delivered too often, and the dead-letter ring has no room for it.
+    DeadLetter,
 }
 
 impl BlockKind {
-    /// `writing` or `reading`.
+    /// `writing`, `reading` or `dead letter`.
     #[must_use]
     pub const fn name(self) -> &'static str {
         match self {
             Self::Writing => "writing",
             Self::Reading => "reading",
+            Self::DeadLetter => "dead letter",
         }
     }
 }
@@ -56,6 +60,7 @@ impl BlockKind {
 /// Names whoever writes the record at the head, and whoever reads the oldest. Reads only.
 pub(crate) fn blocked_by(ring: &Ring, world: &World<'_>) -> Vec<Blocker> {
     let geometry = ring.geometry();
+    let kept = kept(ring);
     let writing = match geometry.producers {
         Side::Multi => ring.pending_claim(),
         Side::Single => writing_alone(ring, world),
@@ -63,8 +68,9 @@ pub(crate) fn blocked_by(ring: &Ring, world: &World<'_>) -> Vec<Blocker> {
     let reading = match geometry.consumers {
         // Owner 0: it was given back, and waits for anyone.
         Side::Multi => ring.pending_lease().filter(|&(_, owner)| owner != 0),
-        Side::Single => reading_alone(ring, world),
+        Side::Single => reading_alone(ring, world).filter(|_| kept.is_none()),
     };
+    let kept = kept.map(|pos| (pos, 0));
     let describe = |found: Option<(u64, u16)>, kind, age: fn(&Ring, u64) -> Option<u64>| {
         found.map(|(position, id)| {
             let person = world.person(id);
@@ -74,7 +80,26 @@ pub(crate) fn blocked_by(ring: &Ring, world: &World<'_>) -> Vec<Blocker> {
     };
     // What is being written has no time yet.
     let writing = describe(writing, BlockKind::Writing, |_, _| None);
-    writing.into_iter().chain(describe(reading, BlockKind::Reading, put_at)).collect()
+    let reading = describe(reading, BlockKind::Reading, put_at);
+    let kept = describe(kept, BlockKind::DeadLetter, put_at);
+    writing.into_iter().chain(reading).chain(kept).collect()
+}
+
+/// The oldest record, if it is a dead letter that nobody holds: it found no room where it belongs.
+fn kept(ring: &Ring) -> Option<u64> {
+    let (header, bits) = (ring.memory().header(), ring.geometry().bits());
+    let max = ring.geometry().max_deliveries;
+    let (pos, state) = match ring.geometry().consumers {
+        // SYNC frontier, head.
+        Side::Multi => (header.frontier.frontier.load(Acquire), State::Reading),
+        Side::Single => (bits.unpack_mark(header.consumers.head.load(Acquire)).pos, State::Ready),
+    };
+    let entry = ring.memory().entry(pos);
+    let stamp = bits.unpack(entry.stamp.load(Acquire)); // SYNC given-back.
+    let nobodys = stamp.lap == bits.lap(pos) && stamp.state == state && stamp.owner == 0;
+    // RELAXED: advice.
+    let redeliveries = entry.flags.load(Relaxed) >> REDELIVERIES_SHIFT;
+    (max != 0 && nobodys && redeliveries >= max).then_some(pos)
 }
 
 /// The put of a single producer that is in progress right where the consumers stand.

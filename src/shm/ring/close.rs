@@ -16,6 +16,7 @@
 use super::stamp::State;
 use super::{Missing, Ring};
 use crate::shm::layout::{RING_CLOSED, RING_CLOSING, RING_DESTROYED, RING_OPEN};
+use crate::shm::storage::Side;
 use crate::sync::Ordering::{AcqRel, Acquire, Relaxed};
 
 impl Ring {
@@ -46,7 +47,11 @@ impl Ring {
         let lap = self.bits.lap(pos);
         let (claim_word, claim) = self.load_claim(pos);
         if claim.lap > lap {
-            return None;
+            // Nobody claims a place anew before it was taken: the head we loaded is old, or else no
+            // ringway wrote this.
+            let many = self.geometry().consumers == Side::Multi;
+            let old = many && self.load_head().1.pos != pos;
+            return (!old).then_some(Missing::Corrupt("a claim ahead of the head", pos));
         }
         if claim.lap == lap {
             return match claim.state {

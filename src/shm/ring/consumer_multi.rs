@@ -195,7 +195,7 @@ impl Ring {
     }
 
     /// Says that a record lies about which anyone may take.
-    pub(super) fn set_hint(&self) {
+    pub fn set_hint(&self) {
         let hint = &self.memory().header().shared.recovery;
         let order = crate::sync::weaken("hint_relaxed", Release);
         if crate::sync::mutant("hint_by_store") {

@@ -31,6 +31,8 @@ pub struct SingleConsumer {
     redeliver_below: u64,
     /// Records given back by this process: positions, oldest first.
     returned: std::collections::VecDeque<u64>,
+    /// Dead letters that found no room: positions.
+    pub(super) kept: Vec<u64>,
     /// Nothing is to be redelivered: neither given back nor left by a predecessor.
     plain: bool,
     /// The head is published to the producer when it gets here.
@@ -42,6 +44,13 @@ impl SingleConsumer {
     #[must_use]
     pub fn holds_something(&self) -> bool {
         self.head.pos != self.cursor.pos
+    }
+
+    /// Says whether dead letters are kept here that found no room.
+    #[inline(always)]
+    #[must_use]
+    pub fn keeps_dead_letters(&self) -> bool {
+        !self.kept.is_empty()
     }
 }
 
@@ -64,6 +73,7 @@ impl Ring {
             cursor: head,
             redeliver_below: peek,
             returned: std::collections::VecDeque::new(),
+            kept: Vec::new(),
             plain: false,
             hint_at: 0,
         })

@@ -9,6 +9,7 @@
 //! | `consumer_multi.rs` | many consumers: take by CAS, release, give back, adopt |
 //! | `frontier.rs` | reclaiming, helping, skipping what the dead left |
 //! | `close.rs` | the seal |
+//! | `dead_letter.rs` | records delivered too often, and where they come from |
 //! | `stats.rs` | the counters |
 //! | `payload.rs` | the bytes of an owned record |
 //!
@@ -20,6 +21,8 @@
 mod close;
 mod consumer_multi;
 mod consumer_single;
+#[cfg(not(loom))]
+mod dead_letter;
 mod frontier;
 mod payload;
 mod producer_multi;
@@ -28,6 +31,8 @@ pub mod stamp;
 mod stats;
 
 pub use consumer_single::SingleConsumer;
+#[cfg(not(loom))]
+pub use dead_letter::History;
 pub use producer_multi::ProducerCache;
 pub use producer_single::SingleProducer;
 pub use stats::RingStats;
@@ -44,7 +49,7 @@ use stamp::{Bits, Mark, Stamp, State};
 /// Retries after which an operation gives up with `Corrupt`: every retry means that somebody else
 /// made progress, so honest peers never come near it, and a hostile one cannot make us spin for
 /// ever.
-const RETRY_LIMIT: u32 = 10_000_000;
+const RETRY_LIMIT: u32 = 1_000_000;
 
 /// A ring: its memory, and the algorithm. Stateless: what a side remembers lives in
 /// [`SingleProducer`], [`SingleConsumer`] and [`ProducerCache`].

@@ -165,6 +165,16 @@ impl Ring {
         unsafe { core::slice::from_raw_parts(source, len) }
     }
 
+    /// The first three words of the inline part of an entry whose record is leased.
+    #[cfg(not(loom))]
+    #[must_use]
+    pub(super) fn inline_words(&self, pos: u64) -> [u64; 3] {
+        let source = self.memory().payload_ptr(pos, true).cast::<[u64; 3]>();
+        // SAFETY: the first 24 of the entry's 48 inline bytes, 16 bytes into a 64-aligned entry;
+        // nobody writes while the record is ours, except a hostile process.
+        unsafe { source.read() }
+    }
+
     /// Writes the time of the put into record `i` of a claim. Rings that keep timestamps only.
     #[cfg(not(loom))]
     #[inline]

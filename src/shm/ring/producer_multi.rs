@@ -190,7 +190,7 @@ impl Ring {
             > self.entries
         {
             let limit = self.reclaim_limit();
-            let scarce = end + self.entries / 8 > limit + self.entries;
+            let scarce = end + self.entries / 8 > limit.saturating_add(self.entries);
             cache.scarce.store(scarce.into(), Relaxed); // RELAXED: advice.
             // SYNC frontier, passed on to our other threads.
             cache.limit.store(limit, weaken("cache_relaxed", Release));
@@ -238,6 +238,12 @@ impl Ring {
     #[inline]
     pub fn commit(&self, claim: &Claim, kind: u8, len: usize, inline: bool) {
         self.describe(claim.pos, kind, len, inline);
+        self.publish(claim, len);
+    }
+
+    /// Stamps a described record of `len` bytes, and counts it.
+    #[inline(always)]
+    pub(super) fn publish(&self, claim: &Claim, len: usize) {
         crate::sync::crash_point("commit.before_stamp");
         self.stamp_ready(claim.pos, claim.n);
         crate::sync::crash_point("commit.after_stamp");
@@ -260,7 +266,8 @@ impl Ring {
         let waiting = self.waiting();
         // RELAXED: a statistic.
         let high = line.high_water.fetch_max(waiting, Relaxed).max(waiting);
-        let next = self.load_tail().1.pos + (high - waiting) + HIGH_WATER_STEP;
+        let next =
+            self.load_tail().1.pos.saturating_add(high - waiting).saturating_add(HIGH_WATER_STEP);
         // RELAXED: as above.
         cache.sample_at.store(next, Relaxed);
     }

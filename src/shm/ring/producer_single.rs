@@ -190,7 +190,7 @@ impl Ring {
         mine.limit = mine.limit.max(self.memory().header().hint.head_hint.load(order));
         if end.saturating_sub(mine.limit) > self.entries {
             mine.limit = self.reclaim_limit();
-            mine.scarce = end + self.entries / 8 > mine.limit + self.entries;
+            mine.scarce = end + self.entries / 8 > mine.limit.saturating_add(self.entries);
             if end.saturating_sub(mine.limit) > self.entries {
                 self.refusal_when_closed()?;
                 return Err(Refused::Full);
@@ -256,6 +256,7 @@ impl Ring {
             // RELAXED: a statistic; we alone write it.
             self.memory().header().producers.high_water.store(waiting, Relaxed);
         }
-        mine.sample_at = mine.tail.pos + (mine.high_water - waiting) + HIGH_WATER_STEP;
+        let more = (mine.high_water - waiting).saturating_add(HIGH_WATER_STEP);
+        mine.sample_at = mine.tail.pos.saturating_add(more);
     }
 }

@@ -28,8 +28,10 @@ pub struct RingStats {
     pub redelivered: u64,
     /// Packets claimed but never committed.
     pub skipped: u64,
-    /// Packets delivered too often.
+    /// Packets delivered too often: moved to the dead-letter ring, or dropped for want of one.
     pub dead_lettered: u64,
+    /// Times that such a packet found no room in the dead-letter ring, and stayed.
+    pub dead_letters_kept: u64,
     /// Most packets seen waiting: at least what waits now, at most 64 below the truth.
     pub high_water: u64,
     /// Nanoseconds that blocking puts waited.
@@ -60,6 +62,7 @@ impl Ring {
             redelivered: consumers.redelivered.load(Relaxed),
             skipped,
             dead_lettered: shared.dead_lettered.load(Relaxed),
+            dead_letters_kept: shared.dead_letters_kept.load(Relaxed),
             high_water: producers.high_water.load(Relaxed).max(self.waiting()),
             put_blocked_ns: producers.blocked_ns.load(Relaxed),
             get_blocked_ns: consumers.blocked_ns.load(Relaxed),

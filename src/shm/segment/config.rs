@@ -139,6 +139,28 @@ pub(super) fn validate_rings(rings: &[RingConfig]) -> Result<(), (usize, &'stati
             return wrong("takes shorter packets than this ring");
         }
     }
+    check_dead_letter_circle(rings, &by_name)
+}
+
+/// Refuses rings whose dead letters would come back to them: a packet that nobody can handle would go
+/// round for ever.
+fn check_dead_letter_circle(
+    rings: &[RingConfig],
+    by_name: &std::collections::HashMap<&str, &RingConfig>,
+) -> Result<(), (usize, &'static str, String)> {
+    let mut fine = std::collections::HashSet::new();
+    for (index, ring) in rings.iter().enumerate() {
+        let mut way = std::collections::HashSet::new();
+        let mut next = Some(ring);
+        while let Some(at) = next.filter(|at| !fine.contains(at.name.as_str())) {
+            if !way.insert(at.name.as_str()) {
+                let reason = format!("ring {}: its dead letters would come back to it", ring.name);
+                return Err((index, "dead_letter", reason));
+            }
+            next = at.dead_letter.as_deref().and_then(|name| by_name.get(name).copied());
+        }
+        fine.extend(way);
+    }
     Ok(())
 }
 

@@ -40,8 +40,8 @@ pub(crate) struct Common {
     /// Where the segments lie [default: $RINGWAY_DIR, else /dev/shm/ringway-UID]
     #[arg(long, value_name = "DIR", global = true)]
     pub(crate) dir: Option<PathBuf>,
-    /// The group that shares the directory, by its number
-    #[arg(long, value_name = "GID", global = true)]
+    /// The group that shares the directory, by its name or number
+    #[arg(long, global = true, value_parser = ringway::shm::directory::group_id)]
     pub(crate) group: Option<u32>,
     /// Print JSON instead of tables
     #[arg(long, global = true)]

@@ -199,6 +199,7 @@ fn counters(snapshot: &SegmentSnapshot, output: &mut Output) -> Result<()> {
         ">REDELIVERED",
         ">SKIPPED",
         ">DEAD",
+        ">KEPT",
     ]);
     for ring in &snapshot.rings {
         let counters = ring.counters;
@@ -218,6 +219,7 @@ fn counters(snapshot: &SegmentSnapshot, output: &mut Output) -> Result<()> {
             cell(counters.redelivered),
             cell(counters.skipped),
             cell(counters.dead_lettered),
+            cell(counters.dead_letters_kept),
         ]);
     }
     output.section("COUNTERS", table)

@@ -18,7 +18,7 @@ const RING: &str = "name mode maxsize qsize in_flight occupancy closed state exh
     max_deliveries dead_letter schema_tag positions waiters producer consumer blocked_by holds \
     holds_total faults";
 const COUNTERS: &str = "puts gets bytes_put bytes_got full_waits empty_waits refused redelivered \
-    skipped dead_lettered high_water put_blocked_ns get_blocked_ns";
+    skipped dead_lettered dead_letters_kept high_water put_blocked_ns get_blocked_ns";
 const HOLD: &str = "kind id pid alive position n age_seconds";
 const ENTRY: &str = "ring position index lap state owner pid n length flags kind redeliveries \
     inline put_at_ns payload_hex payload_text payload_complete stamp claim consistent fault";
