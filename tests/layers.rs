@@ -17,7 +17,8 @@ const LAYERS: &[&[&str]] = &[
     // What the system does, where a ring lies, what things are called.
     &["shm::peers", "shm::names", "shm::storage"],
     &["shm::os", "shm::ring", "shm::directory"],
-    &["shm::wait", "shm::mapped"],
+    &["shm::wait", "shm::view"],
+    &["shm::mapped"],
     &["shm::recovery", "shm::participant"],
     // A segment hands out its peers, who keep the segment.
     &["shm::segment shm::segment_peers"],

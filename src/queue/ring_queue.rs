@@ -229,7 +229,7 @@ impl RingQueue {
         let place = self.core.home.place();
         let world =
             place.map_or_else(World::of_heap, |(segment, ring)| World::of_segment(segment, ring));
-        inspect::blocked_by(&self.core.ring, &world)
+        inspect::blocked_by(&self.core.ring.view(), &world)
     }
 
     /// The ring beneath, for inspection.

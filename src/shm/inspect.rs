@@ -1,6 +1,7 @@
 //! Read-only snapshots of a segment and its rings: live, wedged, abandoned, or a copy in a file.
 //!
-//! Nothing here writes, locks or waits, so looking at a ring disturbs nobody, and a ring whose
+//! Nothing here locks or waits, and nothing can write: rings are mapped `PROT_READ`, and read through
+//! [`RingView`](crate::shm::view::RingView), which has no way to store. So looking at a ring disturbs nobody, and a ring whose
 //! processes are dead or stopped can be looked at as well as any other. Every number from memory is
 //! a claim, not a fact: positions bound nothing, every walk ends after as many steps as the ring
 //! has entries, and what no ringway writes becomes a [`Fault`] instead of a panic.
@@ -37,9 +38,7 @@ use crate::error::OpenError;
 use crate::shm::Lifetime;
 use crate::shm::os;
 use crate::shm::participant;
-use crate::shm::ring::Ring;
-use crate::shm::segment::{ControlStats, MapPart, Role, Segment};
-use crate::shm::storage::RingMemory;
+use crate::shm::segment::{ControlStats, MapPart, Role, SegmentView};
 
 /// One segment as it was found.
 #[derive(Clone, Debug)]
@@ -90,8 +89,8 @@ impl SegmentSnapshot {
     /// thousand of them do not have to stay mapped.
     ///
     /// # Errors
-    /// As [`Segment::memory`] and [`Segment::control_stats`].
-    pub fn take(segment: &Segment) -> Result<Self, OpenError> {
+    /// As [`SegmentView::ring_view`] and [`SegmentView::control_stats`].
+    pub fn take(segment: &SegmentView) -> Result<Self, OpenError> {
         Self::take_rings(segment, 0..segment.rings().len())
     }
 
@@ -100,7 +99,7 @@ impl SegmentSnapshot {
     /// # Errors
     /// As [`SegmentSnapshot::take`]; [`OpenError::NoSuchRing`] for an index out of range.
     pub fn take_rings(
-        segment: &Segment,
+        segment: &SegmentView,
         rings: impl IntoIterator<Item = usize>,
     ) -> Result<Self, OpenError> {
         let control = segment.control_stats()?;
@@ -129,7 +128,7 @@ impl SegmentSnapshot {
 
 /// Describes everybody in the table who has not left in order. A system call for each.
 #[must_use]
-pub fn participants(segment: &Segment) -> Vec<ParticipantSnapshot> {
+pub fn participants(segment: &SegmentView) -> Vec<ParticipantSnapshot> {
     let copy = segment.name().is_none();
     let snapshot = |info: participant::ParticipantInfo| ParticipantSnapshot {
         id: info.id,
@@ -148,7 +147,7 @@ pub fn participants(segment: &Segment) -> Vec<ParticipantSnapshot> {
 ///
 /// # Errors
 /// What the system says about either file.
-pub fn copy_raw(segment: &Segment, to: &mut dyn Write) -> io::Result<u64> {
+pub fn copy_raw(segment: &SegmentView, to: &mut dyn Write) -> io::Result<u64> {
     const CHUNK_BYTES: u64 = 1 << 20;
     let total = segment.total_bytes();
     let mut chunk = vec![0; CHUNK_BYTES.min(total) as usize];
@@ -162,21 +161,10 @@ pub fn copy_raw(segment: &Segment, to: &mut dyn Write) -> io::Result<u64> {
     Ok(total)
 }
 
-/// A ring of a segment, as the algorithm sees it. Only its reading functions may be called: the
-/// mapping may be private.
-fn ring_of(segment: &Segment, index: usize) -> Result<Ring, OpenError> {
-    let memory = segment.memory(index)?;
-    if segment.participant_id() == 0 {
-        // Who only looks keeps nothing mapped for longer than the look.
-        segment.trim(index);
-    }
-    Ok(Ring::new(RingMemory::clone(&memory)))
-}
-
 /// Where a ring lives, as far as a snapshot must know: who an id is, and what time it is.
 pub(crate) struct World<'a> {
     /// The segment and the index of the ring; `None` on the heap.
-    place: Option<(&'a Segment, usize)>,
+    place: Option<(&'a SegmentView, usize)>,
     people: RefCell<HashMap<u16, Person>>,
 }
 
@@ -188,7 +176,7 @@ pub(crate) struct Person {
 }
 
 impl<'a> World<'a> {
-    pub(crate) fn of_segment(segment: &'a Segment, index: usize) -> Self {
+    pub(crate) fn of_segment(segment: &'a SegmentView, index: usize) -> Self {
         Self { place: Some((segment, index)), people: RefCell::default() }
     }
 

@@ -8,11 +8,10 @@ use std::time::Duration;
 
 use super::World;
 use super::ring::put_at;
-use crate::shm::ring::Ring;
 use crate::shm::ring::stamp::State;
 use crate::shm::segment::Role;
 use crate::shm::storage::Side;
-use crate::sync::Ordering::{Acquire, Relaxed};
+use crate::shm::view::RingView;
 
 /// Somebody who keeps a ring from going on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -54,7 +53,7 @@ impl BlockKind {
 }
 
 /// Names whoever writes the record at the head, and whoever reads the oldest. Reads only.
-pub(crate) fn blocked_by(ring: &Ring, world: &World<'_>) -> Vec<Blocker> {
+pub(crate) fn blocked_by(ring: &RingView, world: &World<'_>) -> Vec<Blocker> {
     let geometry = ring.geometry();
     let writing = match geometry.producers {
         Side::Multi => ring.pending_claim(),
@@ -65,7 +64,7 @@ pub(crate) fn blocked_by(ring: &Ring, world: &World<'_>) -> Vec<Blocker> {
         Side::Multi => ring.pending_lease().filter(|&(_, owner)| owner != 0),
         Side::Single => reading_alone(ring, world),
     };
-    let describe = |found: Option<(u64, u16)>, kind, age: fn(&Ring, u64) -> Option<u64>| {
+    let describe = |found: Option<(u64, u16)>, kind, age: fn(&RingView, u64) -> Option<u64>| {
         found.map(|(position, id)| {
             let person = world.person(id);
             let age = world.age(age(ring, position));
@@ -78,35 +77,28 @@ pub(crate) fn blocked_by(ring: &Ring, world: &World<'_>) -> Vec<Blocker> {
 }
 
 /// The put of a single producer that is in progress right where the consumers stand.
-pub(super) fn writing_alone(ring: &Ring, world: &World<'_>) -> Option<(u64, u16)> {
-    let (header, bits) = (ring.memory().header(), ring.geometry().bits());
-    let exposed = match ring.geometry().consumers {
-        Side::Multi => &header.consumers.head,
-        Side::Single => &header.consumers.peek,
-    };
-    // SYNC head, peek, tail, intent: in the order in which they follow each other.
-    let exposed = bits.unpack_mark(exposed.load(Acquire)).pos;
-    let tail = bits.unpack_mark(header.producers.tail.load(Acquire)).pos;
-    let intent = header.producers.intent.load(Acquire);
+pub(super) fn writing_alone(ring: &RingView, world: &World<'_>) -> Option<(u64, u16)> {
+    let bits = ring.bits();
+    // In the order in which they follow each other.
+    let exposed = ring.exposed().pos;
+    let tail = ring.tail().pos;
+    let intent = ring.intent();
     // A stamp of this lap at the tail: committed, and the tail is about to follow.
-    let stamp = bits.unpack(ring.memory().entry(tail).stamp.load(Acquire)); // SYNC committed.
+    let stamp = ring.stamp(tail).1;
     let writing = intent > tail && exposed >= tail && stamp.lap < bits.lap(tail);
-    // RELAXED: advice.
-    writing.then(|| (tail, world.role_id(header.shared.producer_id.load(Relaxed))))
+    writing.then(|| (tail, world.role_id(ring.shared().producer_id)))
 }
 
 /// The oldest record that a single consumer was given and has not acknowledged.
-fn reading_alone(ring: &Ring, world: &World<'_>) -> Option<(u64, u16)> {
-    let (header, bits) = (ring.memory().header(), ring.geometry().bits());
-    // SYNC head, peek.
-    let head = bits.unpack_mark(header.consumers.head.load(Acquire)).pos;
-    let peek = bits.unpack_mark(header.consumers.peek.load(Acquire)).pos;
-    let stamp = bits.unpack(ring.memory().entry(head).stamp.load(Acquire)); // SYNC committed.
+fn reading_alone(ring: &RingView, world: &World<'_>) -> Option<(u64, u16)> {
+    let bits = ring.bits();
+    let head = ring.head().pos;
+    let peek = ring.peek().pos;
+    let stamp = ring.stamp(head).1;
     let held = head < peek && stamp.lap == bits.lap(head) && stamp.state == State::Ready;
     // Without a consumer it waits for the next one, and nobody holds it.
     if !held || world.role_held(Role::Consumer) == Some(false) {
         return None;
     }
-    // RELAXED: advice.
-    Some((head, world.role_id(header.shared.consumer_id.load(Relaxed))))
+    Some((head, world.role_id(ring.shared().consumer_id)))
 }

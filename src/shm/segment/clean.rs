@@ -9,16 +9,13 @@ use std::path::PathBuf;
 use rustix::fs::OFlags;
 
 use super::attach::open_named;
-use super::{Segment, io_error};
+use super::{Segment, SegmentView, io_error};
 use crate::error::OpenError;
 use crate::shm::Lifetime;
 use crate::shm::directory::{Directory, stat_of};
 use crate::shm::layout::{LOCK_GATE, LOCK_PARTICIPANT, MAX_PARTICIPANTS, STATE_DESTROYED};
 use crate::shm::names::SegmentName;
 use crate::shm::os::{Access, ByteLock, LockKind};
-use crate::shm::ring::stamp::State;
-use crate::shm::storage::{RingMemory, Side};
-use crate::sync::Ordering;
 
 /// What may be removed.
 #[derive(Clone, Copy, Debug, Default)]
@@ -99,20 +96,6 @@ impl Segment {
     ) -> Result<CleanOutcome, OpenError> {
         clean_one(directory, name, CleanOptions { discard: true }, true)
     }
-
-    /// Counts the packets of all rings that nobody has acknowledged: waiting, or leased. Exact when
-    /// nothing is in progress. Maps every ring for a moment.
-    ///
-    /// # Errors
-    /// As [`Segment::memory`].
-    pub fn packets_left(&self) -> Result<u64, OpenError> {
-        let mut packets = 0;
-        for index in 0..self.rings.len() {
-            packets += not_acknowledged(&*self.memory(index)?);
-            self.trim(index);
-        }
-        Ok(packets)
-    }
 }
 
 fn clean_one(
@@ -125,7 +108,7 @@ fn clean_one(
         Err(OpenError::NotFound { .. }) => return Ok(CleanOutcome::Gone),
         opened => opened?,
     };
-    let segment = Segment::of_named(directory, name, file, Access::Shared)?;
+    let segment = Segment::of_view(SegmentView::of_named(directory, name, file, Access::Shared)?);
     let path = segment.path();
     if only_jobs && segment.lifetime() != Lifetime::Job {
         return Ok(CleanOutcome::OtherLifetime(segment.lifetime()));
@@ -154,34 +137,4 @@ fn clean_one(
     }
     segment.remove_under_gate()?;
     Ok(CleanOutcome::Removed { packets })
-}
-
-/// Packets of one ring that nobody has acknowledged. Bounded, whatever the words say.
-fn not_acknowledged(memory: &RingMemory) -> u64 {
-    let geometry = memory.geometry();
-    let bits = geometry.bits();
-    let header = memory.header();
-    // RELAXED: everybody is dead, or the number is a snapshot anyway.
-    let tail = bits.unpack_mark(header.producers.tail.load(Ordering::Relaxed));
-    let head = bits.unpack_mark(header.consumers.head.load(Ordering::Relaxed));
-    let mut packets = bits.waiting(head, tail);
-    if geometry.producers == Side::Multi {
-        // A claim at the tail that nobody has helped forward may be committed already.
-        let claim = bits.unpack(memory.claim(tail.pos).load(Ordering::Relaxed));
-        let claimed = matches!(claim.state, State::Claimed | State::Run);
-        packets += u64::from(claimed && claim.lap == bits.lap(tail.pos));
-    }
-    if geometry.consumers == Side::Multi {
-        let mut pos = header.frontier.frontier.load(Ordering::Relaxed);
-        for _ in 0..geometry.entries() {
-            if pos >= head.pos {
-                break;
-            }
-            let stamp = bits.unpack(memory.entry(pos).stamp.load(Ordering::Relaxed));
-            let current = stamp.lap == bits.lap(pos);
-            packets += u64::from(current && matches!(stamp.state, State::Reading | State::Ready));
-            pos += if current { stamp.n } else { 1 };
-        }
-    }
-    packets
 }

@@ -1,7 +1,7 @@
 //! Looks into ringway segments: live, wedged or abandoned, or copies of them in files.
 //!
-//! Reads the same layout code as the library, through private mappings, so nothing it does can
-//! change a segment. It joins nothing and takes no lock: a stopped or dead process cannot make it
+//! Reads through the library's own layout code, on mappings that cannot be written, so nothing that
+//! looks can change a segment. It joins nothing and takes no lock: a stopped or dead process cannot make it
 //! wait. `docs/inspect.md` has the shapes of the JSON.
 
 mod cli;

@@ -6,14 +6,14 @@ use std::sync::Arc;
 use ringway::error::OpenError;
 use ringway::shm::directory::Directory;
 use ringway::shm::names::SegmentName;
-use ringway::shm::segment::Segment;
+use ringway::shm::segment::{Segment, SegmentView};
 
 use crate::cli::Common;
 use crate::failure::{Failure, Result};
 
 /// An opened segment, and the ring that was asked for.
 pub(crate) struct Target {
-    pub(crate) segment: Arc<Segment>,
+    pub(crate) segment: Arc<SegmentView>,
     /// `None`: all of them.
     pub(crate) ring: Option<usize>,
 }
@@ -55,7 +55,7 @@ impl Target {
         Err(Failure::NoSegment { target: name.to_owned(), place, have })
     }
 
-    fn with_ring(segment: Arc<Segment>, ring: Option<&str>) -> Result<Self> {
+    fn with_ring(segment: Arc<SegmentView>, ring: Option<&str>) -> Result<Self> {
         let ring = ring.map(|name| segment.ring_index(name)).transpose()?;
         Ok(Self { segment, ring })
     }
@@ -73,7 +73,7 @@ fn looks_like_a_path(name: &str) -> bool {
     ["/", "./", "../"].iter().any(|start| name.starts_with(start))
 }
 
-fn open_named(common: &Common, name: &str) -> Result<Option<Arc<Segment>>> {
+fn open_named(common: &Common, name: &str) -> Result<Option<Arc<SegmentView>>> {
     if looks_like_a_path(name) {
         return Ok(None);
     }
