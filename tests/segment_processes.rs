@@ -360,7 +360,7 @@ fn is_dead(look: &SegmentView, id: u16) -> bool {
 }
 
 fn outcome(place: &Place, discard: bool) -> CleanOutcome {
-    let options = CleanOptions { discard };
+    let options = CleanOptions { discard, ..CleanOptions::default() };
     let reports = Segment::clean_abandoned(&place.directory, options).unwrap();
     assert_eq!(reports.len(), 1);
     reports.into_iter().next().unwrap().outcome

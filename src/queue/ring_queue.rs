@@ -13,7 +13,7 @@ use crate::queue::segment_home::SegmentHome;
 use crate::queue::spec::ShmAddress;
 use crate::queue::{Lease, QueueBackend, QueueStats, RecordKind, Reservation, Wait};
 use crate::shm::directory::Directory;
-use crate::shm::inspect::{self, Blocker, World};
+use crate::shm::inspect::{self, Blocker, RingSnapshot, World};
 use crate::shm::names::SegmentName;
 use crate::shm::ring::Ring;
 use crate::shm::segment::{RingConfig, Segment, SegmentConfig};
@@ -230,6 +230,18 @@ impl RingQueue {
         let world =
             place.map_or_else(World::of_heap, |(segment, ring)| World::of_segment(segment, ring));
         inspect::blocked_by(&self.core.ring.view(), &world)
+    }
+
+    /// Looks at the ring: see [`crate::Queue::snapshot`].
+    #[must_use]
+    pub fn snapshot(&self) -> Option<RingSnapshot> {
+        if self.is_forked() {
+            return None;
+        }
+        match self.core.home.place() {
+            Some((segment, ring)) => RingSnapshot::take(segment, ring).ok(),
+            None => Some(RingSnapshot::of_local(&self.core.ring)),
+        }
     }
 
     /// The ring beneath, for inspection.

@@ -17,10 +17,12 @@
 //! | `inspect/ring.rs` | one ring: numbers, positions, waiters, who holds what |
 //! | `inspect/entry.rs` | the entries of a ring, one by one |
 //! | `inspect/blocked.rs` | who keeps a ring from going on |
+//! | `inspect/tap.rs` | packets as they pass |
 
 mod blocked;
 mod entry;
 mod ring;
+mod tap;
 
 use std::cell::RefCell;
 use std::collections::HashMap;
@@ -33,12 +35,13 @@ pub(crate) use blocked::blocked_by;
 pub use blocked::{BlockKind, Blocker};
 pub use entry::{Entries, EntryOptions, EntrySnapshot, EntryState};
 pub use ring::{Fault, Hold, HoldKind, Positions, RingSnapshot, RingState, RoleSnapshot, Waiters};
+pub use tap::{Passed, Polled, Tap, TapStart};
 
 use crate::error::OpenError;
 use crate::shm::Lifetime;
 use crate::shm::os;
 use crate::shm::participant;
-use crate::shm::segment::{ControlStats, MapPart, Role, SegmentView};
+use crate::shm::segment::{ControlStats, MapPart, Role, Segment, SegmentView};
 
 /// One segment as it was found.
 #[derive(Clone, Debug)]
@@ -126,6 +129,33 @@ impl SegmentSnapshot {
     }
 }
 
+impl Segment {
+    /// Looks at the segment and all its rings: what `shm-inspect show` prints. Reads only.
+    ///
+    /// ```
+    /// # let place = tempfile::tempdir()?;
+    /// use ringway::shm::{Lifetime, directory::Directory, segment::{RingConfig, Segment, SegmentConfig}};
+    /// use ringway::{Queue, QueueConfig};
+    ///
+    /// let directory = Directory::open(place.path(), None)?;
+    /// let config = SegmentConfig::new("job-42".parse()?, Lifetime::Ephemeral)
+    ///     .with_ring(RingConfig::new("orders", QueueConfig::default().geometry()?));
+    /// let segment = Segment::create(&directory, &config)?;
+    /// Queue::of_segment(&segment, "orders")?.put(b"two apples")?;
+    ///
+    /// let stats = segment.stats()?;
+    /// assert_eq!(stats.participants.len(), 1);
+    /// assert_eq!((stats.rings[0].qsize, stats.rings[0].counters.bytes_put), (1, 10));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    ///
+    /// # Errors
+    /// As [`SegmentSnapshot::take`].
+    pub fn stats(&self) -> Result<SegmentSnapshot, OpenError> {
+        SegmentSnapshot::take(self)
+    }
+}
+
 /// Describes everybody in the table who has not left in order. A system call for each.
 #[must_use]
 pub fn participants(segment: &SegmentView) -> Vec<ParticipantSnapshot> {
@@ -173,6 +203,8 @@ pub(crate) struct World<'a> {
 pub(crate) struct Person {
     pub(crate) pid: Option<u32>,
     pub(crate) alive: Option<bool>,
+    /// Wall-clock time of joining.
+    joined_unix_ns: Option<u64>,
 }
 
 impl<'a> World<'a> {
@@ -198,12 +230,14 @@ impl<'a> World<'a> {
 
     fn ask(&self, id: u16) -> Person {
         let Some((segment, _)) = self.place else {
-            return Person { pid: Some(std::process::id()), alive: Some(true) };
+            let pid = Some(std::process::id());
+            return Person { pid, alive: Some(true), joined_unix_ns: None };
         };
         let held = os::is_held(segment.file(), participant::lock_byte(id)).ok();
         let alive = held.filter(|&held| held || !self.is_copy());
         let info = participant::info(segment.table(), id, held.unwrap_or(true));
-        Person { pid: info.map(|info| info.pid), alive }
+        let joined_unix_ns = info.as_ref().map(|info| info.joined_unix_ns);
+        Person { pid: info.map(|info| info.pid), alive, joined_unix_ns }
     }
 
     /// Whether somebody has a role; `None` where nobody can say.
@@ -219,6 +253,17 @@ impl<'a> World<'a> {
             Some(_) => u16::try_from(word).unwrap_or(0),
             None => 1,
         }
+    }
+
+    /// How long `person` can have held a packet of that age: not longer than it is a participant.
+    fn held_at_most(&self, person: Person, age: Option<Duration>) -> Option<Duration> {
+        if self.is_copy() {
+            return None;
+        }
+        let joined = person.joined_unix_ns.and_then(|at| os::unix_ns().checked_sub(at));
+        let joined = joined.map(Duration::from_nanos);
+        // What is absent bounds nothing.
+        [age, joined].into_iter().flatten().min()
     }
 
     /// How long ago `put_at_ns` was; `None` in a copy, whose clock stands still.

@@ -123,6 +123,11 @@ impl RingView {
         self.word(|header| &header.hint.head_hint) // SYNC head-hint.
     }
 
+    /// Units beyond the first of all records ever claimed.
+    pub(crate) fn extra_put_units(&self) -> u64 {
+        self.count(|header| &header.producers.extra_units)
+    }
+
     /// The first position ever used.
     pub(crate) fn first_pos(&self) -> u64 {
         self.count(|header| &header.shared.first_pos)

@@ -318,32 +318,24 @@ impl Entries {
             entry.fault = Some("leased by stamp in a ring with one consumer");
         }
         if state.has_payload() {
-            self.describe(&mut entry);
+            self.describe_into(&mut entry);
         }
         entry
     }
 
     /// Reads length, flags, time and payload.
-    fn describe(&self, entry: &mut EntrySnapshot) {
-        let geometry = self.ring.geometry();
+    fn describe_into(&self, entry: &mut EntrySnapshot) {
         let words = self.ring.description(entry.position);
         (entry.len, entry.flags) = (words.len, words.flags);
         entry.kind = (entry.flags & FLAG_KIND) as u8;
         entry.redeliveries = (entry.flags & FLAG_REDELIVERIES) >> REDELIVERIES_SHIFT;
         entry.inline = entry.flags & FLAG_IN_DATA == 0;
         entry.put_at_ns = put_at(&self.ring, entry.position);
-        let len = entry.len as usize;
-        let max = if entry.inline {
-            geometry.inline_bytes()
-        } else {
-            geometry.max_payload().min(entry.n as usize * geometry.unit_bytes as usize)
-        };
-        if len > max {
+        let (n, most) = (entry.n, self.options.payload_bytes);
+        entry.payload = describe(&self.ring, entry.position, n, entry.inline, entry.len, most);
+        if entry.payload.is_none() {
             entry.fault = Some("a length beyond its record");
-            return;
         }
-        let bytes = len.min(self.options.payload_bytes);
-        entry.payload = Some(self.ring.copy(entry.position, entry.inline, bytes));
     }
 
     fn blank(&self, pos: u64, stamp: u64, claim: Option<u64>) -> EntrySnapshot {
@@ -411,6 +403,26 @@ enum Look {
     Gone(u64),
     /// Neither claimed nor committed.
     Nothing,
+}
+
+/// Copies the first bytes of a record of `n` units, at most so many; `None` where it cannot be that
+/// long.
+pub(super) fn describe(
+    ring: &RingView,
+    pos: u64,
+    n: u64,
+    inline: bool,
+    len: u32,
+    most: usize,
+) -> Option<Vec<u8>> {
+    let geometry = ring.geometry();
+    let max = if inline {
+        geometry.inline_bytes()
+    } else {
+        geometry.max_payload().min(n as usize * geometry.unit_bytes as usize)
+    };
+    let len = len as usize;
+    (len <= max).then(|| ring.copy(pos, inline, len.min(most)))
 }
 
 /// The time of the put, where the ring keeps it.

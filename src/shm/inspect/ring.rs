@@ -63,6 +63,8 @@ pub struct RingSnapshot {
     pub holds: Vec<Hold>,
     /// How many such records there are.
     pub holds_total: u64,
+    /// Time since the oldest waiting packet was put, where the ring keeps that.
+    pub oldest_waiting: Option<Duration>,
     /// Who keeps the ring from going on.
     pub blocked_by: Vec<Blocker>,
     /// What no ringway writes.
@@ -183,6 +185,8 @@ pub struct Hold {
     pub n: u64,
     /// Time since the packet was put, where the ring keeps that.
     pub age: Option<Duration>,
+    /// How long it can have been held at most: since the put, or since its holder joined.
+    pub at_most: Option<Duration>,
 }
 
 /// What is done with a record.
@@ -287,6 +291,7 @@ impl RingSnapshot {
             consumer: role(geometry.consumers, Role::Consumer, shared.consumer_id),
             holds: Vec::new(),
             holds_total: 0,
+            oldest_waiting: None,
             blocked_by: blocked_by(ring, world),
             faults: Vec::new(),
             consistent: false,
@@ -321,6 +326,10 @@ impl RingSnapshot {
             {
                 self.faults.push(Fault { what, position: entry.position });
             }
+            let waits = matches!(entry.state, EntryState::Ready | EntryState::Returned);
+            if waits && self.oldest_waiting.is_none() {
+                self.oldest_waiting = world.age(entry.put_at_ns);
+            }
             let single = self.geometry.consumers == Side::Single;
             let kind = match entry.state {
                 EntryState::Writing | EntryState::WritingRun => HoldKind::Writing,
@@ -342,6 +351,7 @@ impl RingSnapshot {
                 _ => entry.owner,
             };
             let person = world.person(id);
+            let age = world.age(entry.put_at_ns);
             self.holds.push(Hold {
                 kind,
                 id,
@@ -349,7 +359,8 @@ impl RingSnapshot {
                 alive: person.alive,
                 position: entry.position,
                 n: entry.n,
-                age: world.age(entry.put_at_ns),
+                age,
+                at_most: world.held_at_most(person, age),
             });
         }
     }

@@ -84,11 +84,7 @@ impl Segment {
     /// [`OpenError::Corrupt`], [`OpenError::Io`].
     pub fn open_raw_file(path: &Path) -> Result<Arc<SegmentView>, OpenError> {
         check_pages(path)?;
-        let flags = OFlags::RDONLY | OFlags::CLOEXEC | OFlags::NONBLOCK | OFlags::NOCTTY;
-        let fd = rustix::fs::open(path, flags, Mode::empty())
-            .map_err(|errno| refused(path, "opening the file", errno))?;
-        let file = File::from(fd);
-        check_kind(&stat_of(&file, path)?, path)?;
+        let file = open_unnamed(path)?;
         let blueprint = Blueprint::read(&file, path)?;
         let path = path.to_owned();
         Ok(Arc::new(SegmentView::assemble(None, path, file, blueprint, Access::ReadOnly)?))
@@ -168,6 +164,16 @@ fn pass_after_turns(file: &File, deadline_ns: u64) -> std::io::Result<Option<Byt
         }
         ByteLock::try_shared(file, LOCK_GATE)
     })
+}
+
+/// Opens a copy in a file, wherever it lies, to read it.
+pub(super) fn open_unnamed(path: &Path) -> Result<File, OpenError> {
+    let flags = OFlags::RDONLY | OFlags::CLOEXEC | OFlags::NONBLOCK | OFlags::NOCTTY;
+    let fd = rustix::fs::open(path, flags, Mode::empty())
+        .map_err(|errno| refused(path, "opening the file", errno))?;
+    let file = File::from(fd);
+    check_kind(&stat_of(&file, path)?, path)?;
+    Ok(file)
 }
 
 /// Opens the file of a name, following no link, and checks what it is and whose.

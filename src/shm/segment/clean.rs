@@ -22,6 +22,10 @@ use crate::shm::os::{Access, ByteLock, LockKind};
 pub struct CleanOptions {
     /// Also `keep` segments in which packets wait.
     pub discard: bool,
+    /// Spare `ephemeral` and `job` segments in which packets wait, too.
+    pub spare_packets: bool,
+    /// Remove nothing: say what would be removed.
+    pub dry_run: bool,
 }
 
 /// What was done about one segment.
@@ -47,7 +51,7 @@ pub enum CleanOutcome {
     },
     /// Left alone: somebody is alive in it, or just joins.
     Live,
-    /// Left alone: it is to be kept, and holds so many packets that are not acknowledged.
+    /// Left alone: it is to be kept, or packets are to be spared, and it holds so many packets that are not acknowledged.
     Kept {
         /// Packets in it.
         packets: u64,
@@ -81,7 +85,9 @@ impl Segment {
                 CleanReport { path: directory.path_of(&name), name, outcome }
             })
             .collect();
-        directory.remove_empty_directories();
+        if !options.dry_run {
+            directory.remove_empty_directories();
+        }
         Ok(reports)
     }
 
@@ -94,7 +100,7 @@ impl Segment {
         directory: &Directory,
         name: &SegmentName,
     ) -> Result<CleanOutcome, OpenError> {
-        clean_one(directory, name, CleanOptions { discard: true }, true)
+        clean_one(directory, name, CleanOptions { discard: true, ..CleanOptions::default() }, true)
     }
 }
 
@@ -122,7 +128,9 @@ fn clean_one(
     }
     if segment.state()? == STATE_DESTROYED {
         // Its destroyer died before the unlink; who is still in it knows already.
-        segment.remove_under_gate()?;
+        if !options.dry_run {
+            segment.remove_under_gate()?;
+        }
         return Ok(CleanOutcome::Removed { packets: 0 });
     }
     // Every byte there can be, at once: one that is held shows somebody alive.
@@ -132,9 +140,12 @@ fn clean_one(
             .map_err(io_error(path, "taking the participants' locks"))?;
     let Some(_everybody) = everybody else { return Ok(CleanOutcome::Live) };
     let packets = segment.packets_left()?;
-    if segment.lifetime() == Lifetime::Keep && packets != 0 && !options.discard {
+    let spared = segment.lifetime() == Lifetime::Keep || options.spare_packets;
+    if spared && packets != 0 && !options.discard {
         return Ok(CleanOutcome::Kept { packets });
     }
-    segment.remove_under_gate()?;
+    if !options.dry_run {
+        segment.remove_under_gate()?;
+    }
     Ok(CleanOutcome::Removed { packets })
 }

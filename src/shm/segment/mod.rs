@@ -24,6 +24,7 @@ mod create;
 mod inspect;
 mod remove;
 mod roles;
+mod salvage;
 mod view;
 
 use std::fmt;
@@ -35,6 +36,7 @@ pub use clean::{CleanOptions, CleanOutcome, CleanReport};
 pub use config::{RingConfig, SegmentConfig};
 pub use inspect::{ControlStats, MapPart, SegmentEntry};
 pub use roles::{Role, RoleGuard};
+pub use salvage::{HeaderField, Salvage};
 pub use view::SegmentView;
 
 use crate::error::OpenError;
