@@ -164,3 +164,22 @@ fn what_was_overwritten_is_counted_with_large_records_too() {
         assert_eq!(polled.missed + polled.seen, 501, "{mode}");
     }
 }
+
+#[test]
+fn a_place_that_is_being_written_again_is_not_shown_as_the_packet_before() {
+    for (producers, consumers, mode) in MODES {
+        let queue = queue(&format!("again/{mode}"), producers, consumers);
+        let mut tap = tap(&queue, TapStart::Now);
+        for _ in 0..64 {
+            queue.put(b"before").unwrap();
+            queue.get().unwrap();
+        }
+        // The place of the first packet, whose stamp is still that of the packet before.
+        let mut place = queue.reserve(6).unwrap();
+        place.copy_from_slice(b"AFT???");
+        let (seen, polled) = payloads(&mut tap);
+        assert!(seen.iter().all(|payload| payload == b"before"), "{mode}: {seen:?}");
+        assert!(polled.missed >= 1 && polled.missed + polled.seen == 64, "{mode}: {polled:?}");
+        drop(place);
+    }
+}
