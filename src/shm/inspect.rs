@@ -35,7 +35,7 @@ pub(crate) use blocked::blocked_by;
 pub use blocked::{BlockKind, Blocker};
 pub use entry::{Entries, EntryOptions, EntrySnapshot, EntryState};
 pub use ring::{Fault, Hold, HoldKind, Positions, RingSnapshot, RingState, RoleSnapshot, Waiters};
-pub use tap::{Passed, Polled, Tap, TapStart};
+pub use tap::{Passed, Polled, Tap, TapStart, Tapped};
 
 use crate::error::OpenError;
 use crate::shm::Lifetime;
@@ -81,8 +81,13 @@ pub struct ParticipantSnapshot {
     pub name: String,
     /// Says whether a process holds its lock; `None` for a copy in a file, which nobody locks.
     pub alive: Option<bool>,
+    /// Whether its process is stopped (SIGSTOP, a debugger): what it holds waits for it. `None` where
+    /// nobody can say: it is dead, in a copy, or in another pid namespace.
+    pub stopped: Option<bool>,
     /// Wall-clock time of joining, in nanoseconds since 1970.
     pub joined_unix_ns: u64,
+    /// Time since it joined; `None` in a copy, whose clock stands still.
+    pub age: Option<Duration>,
     /// Bit `ring % 64` is set for the rings it has ever claimed or leased in.
     pub rings_touched: u64,
 }
@@ -166,10 +171,25 @@ pub fn participants(segment: &SegmentView) -> Vec<ParticipantSnapshot> {
         name: info.name,
         // A file that was opened by its path may be the segment itself.
         alive: if copy && !info.alive { None } else { Some(info.alive) },
+        stopped: if info.alive { is_stopped(info.pid, info.start_ticks) } else { None },
+        age: os::unix_ns()
+            .checked_sub(info.joined_unix_ns)
+            .filter(|_| !copy)
+            .map(Duration::from_nanos),
         joined_unix_ns: info.joined_unix_ns,
         rings_touched: info.rings_touched,
     };
     segment.participants().into_iter().map(snapshot).collect()
+}
+
+/// Says whether the process is stopped, if that pid is still the process that started then.
+fn is_stopped(pid: u32, start_ticks: u64) -> Option<bool> {
+    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
+    // Behind the name in parentheses: field 3 is the state, field 22 the start.
+    let (_, rest) = stat.rsplit_once(')')?;
+    let fields: Vec<_> = rest.split_ascii_whitespace().collect();
+    let started: u64 = fields.get(19)?.parse().ok()?;
+    (started == start_ticks).then(|| matches!(fields.first(), Some(&("T" | "t"))))
 }
 
 /// Copies every byte of a segment, and says how many. Of a live one the copy is no single moment:

@@ -50,13 +50,22 @@ pub struct Passed {
     pub payload: Vec<u8>,
 }
 
+/// What a [`Tap`] reports, in the order of the ring.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Tapped {
+    /// A packet passed.
+    Packet(Passed),
+    /// So many packets were too fast; those whose writer died, or gave up, may be among them.
+    Missed(u64),
+}
+
 /// What one look of a [`Tap`] found.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Polled {
     /// Packets reported.
     pub seen: u64,
-    /// Packets that were too fast; those whose writer died, or gave up, may be among them.
+    /// Packets reported as missed.
     pub missed: u64,
     /// What is claimed next is not committed yet: nothing behind it is reported before it is.
     pub waits_for_writer: bool,
@@ -108,7 +117,7 @@ impl Tap {
 
     /// Reports what has passed since the last look, oldest first, with at most so many bytes of each
     /// payload. Never waits; reports at most as many packets as were there when it was called.
-    pub fn poll(&mut self, payload_bytes: usize, mut each: impl FnMut(Passed)) -> Polled {
+    pub fn poll(&mut self, payload_bytes: usize, mut each: impl FnMut(Tapped)) -> Polled {
         let mut polled = Polled::default();
         // Before the tail: a put that began before the close shows in it.
         let closed = self.ring.shared().closed != RING_OPEN;
@@ -118,7 +127,7 @@ impl Tap {
                 Look::Whole(passed, n) => {
                     self.next = self.next.plus(n, 1);
                     polled.seen += 1;
-                    each(passed);
+                    each(Tapped::Packet(passed));
                 }
                 Look::Skipped(n, packets) => self.next = self.next.plus(n, packets),
                 Look::Pending => {
@@ -126,7 +135,10 @@ impl Tap {
                     return polled;
                 }
                 Look::Overtaken => match self.catch_up() {
-                    Some(missed) => polled.missed += missed,
+                    Some(missed) => {
+                        polled.missed += missed;
+                        each(Tapped::Missed(missed));
+                    }
                     None => return polled,
                 },
                 Look::Damaged => {
