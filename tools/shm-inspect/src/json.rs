@@ -7,9 +7,10 @@ use ringway::shm::inspect::{
     BlockKind, Blocker, EntrySnapshot, EntryState, Hold, ParticipantSnapshot, RingSnapshot,
     RoleSnapshot, SegmentSnapshot,
 };
-use ringway::shm::segment::SegmentEntry;
+use ringway::shm::segment::{Salvage, SegmentEntry};
 use serde::Serialize;
 
+use crate::decode::{PacketJson, packet};
 use crate::output::hex;
 
 #[derive(Serialize)]
@@ -29,6 +30,8 @@ pub(crate) struct SegmentJson {
     max_participants: Option<u32>,
     joined_total: Option<u64>,
     recovered_total: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    damage: Option<DamageJson>,
     rings: Vec<RingJson>,
     participants: Vec<ParticipantJson>,
     #[serde(skip_serializing_if = "Vec::is_empty")]
@@ -43,6 +46,8 @@ impl SegmentJson {
         let name_of = |ring: Option<usize>| {
             ring.and_then(|index| snapshot.rings.iter().find(|ring| ring.index == index))
         };
+        // The clock of a copy stands still.
+        let age = snapshot.age.filter(|_| !snapshot.is_copy());
         // Of the rings, only what was asked for.
         let map = snapshot.memory_map.iter().filter(|_| with_map);
         let map = map.filter(|part| part.ring.is_none() || name_of(part.ring).is_some());
@@ -62,7 +67,8 @@ impl SegmentJson {
             max_participants: Some(control.max_participants),
             joined_total: Some(control.joined_total),
             recovered_total: Some(control.recovered_total),
-            rings: snapshot.rings.iter().map(RingJson::of).collect(),
+            damage: None,
+            rings: snapshot.rings.iter().map(|ring| RingJson::of(ring, age)).collect(),
             participants: snapshot.participants.iter().map(ParticipantJson::of).collect(),
             memory_map: map
                 .map(|part| PartJson {
@@ -76,12 +82,41 @@ impl SegmentJson {
         }
     }
 
+    /// A file whose header is damaged, with what is left.
+    pub(crate) fn damaged(salvage: &Salvage, path: String, left: Option<&SegmentSnapshot>) -> Self {
+        let damage = DamageJson {
+            error: salvage.error.to_string(),
+            fields: salvage
+                .fields
+                .iter()
+                .map(|field| FieldJson {
+                    name: field.name,
+                    offset: field.offset,
+                    value: field.value,
+                    expected: field.expected,
+                })
+                .collect(),
+            first_bytes_hex: hex(&salvage.first_bytes),
+        };
+        let mut json = match left {
+            Some(snapshot) => Self::of(snapshot, true),
+            None => Self::empty(None, path, salvage.file_bytes),
+        };
+        json.damage = Some(damage);
+        json
+    }
+
     /// A file that could not be read.
     pub(crate) fn unreadable(entry: &SegmentEntry, error: String) -> Self {
+        let (name, path) = (entry.name.to_string(), entry.path.display().to_string());
+        Self { error: Some(error), ..Self::empty(Some(name), path, entry.total_bytes) }
+    }
+
+    fn empty(segment: Option<String>, path: String, bytes: u64) -> Self {
         Self {
-            segment: Some(entry.name.to_string()),
-            path: entry.path.display().to_string(),
-            bytes: entry.total_bytes,
+            segment,
+            path,
+            bytes,
             lifetime: None,
             state: None,
             copy: false,
@@ -94,12 +129,29 @@ impl SegmentJson {
             max_participants: None,
             joined_total: None,
             recovered_total: None,
+            damage: None,
             rings: Vec::new(),
             participants: Vec::new(),
             memory_map: Vec::new(),
-            error: Some(error),
+            error: None,
         }
     }
+}
+
+/// What is wrong with a header.
+#[derive(Serialize)]
+struct DamageJson {
+    error: String,
+    fields: Vec<FieldJson>,
+    first_bytes_hex: String,
+}
+
+#[derive(Serialize)]
+struct FieldJson {
+    name: &'static str,
+    offset: u64,
+    value: u64,
+    expected: Option<u64>,
 }
 
 #[derive(Serialize)]
@@ -116,7 +168,9 @@ struct ParticipantJson {
     pid: u32,
     name: String,
     alive: Option<bool>,
+    stopped: Option<bool>,
     joined_unix_ns: u64,
+    age_seconds: Option<f64>,
 }
 
 impl ParticipantJson {
@@ -126,6 +180,8 @@ impl ParticipantJson {
             pid: participant.pid,
             name: participant.name.clone(),
             alive: participant.alive,
+            stopped: participant.stopped,
+            age_seconds: seconds(participant.age),
             joined_unix_ns: participant.joined_unix_ns,
         }
     }
@@ -144,6 +200,8 @@ pub(crate) struct RingJson {
     exhausted: bool,
     consistent: bool,
     counters: QueueStats,
+    rates: Option<RatesJson>,
+    oldest_waiting_seconds: Option<f64>,
     entries: u64,
     used_units: u64,
     unit_bytes: u32,
@@ -165,7 +223,7 @@ pub(crate) struct RingJson {
 }
 
 impl RingJson {
-    fn of(ring: &RingSnapshot) -> Self {
+    fn of(ring: &RingSnapshot, age: Option<Duration>) -> Self {
         let (geometry, at) = (&ring.geometry, &ring.positions);
         let only = |side: Side, position: u64, wanted: Side| (side == wanted).then_some(position);
         Self {
@@ -180,6 +238,8 @@ impl RingJson {
             exhausted: ring.exhausted,
             consistent: ring.consistent,
             counters: ring.counters,
+            rates: age.map(|age| RatesJson::since_creation(ring, age)),
+            oldest_waiting_seconds: seconds(ring.oldest_waiting),
             entries: geometry.entries(),
             used_units: ring.used_units,
             unit_bytes: geometry.unit_bytes,
@@ -209,6 +269,30 @@ impl RingJson {
                 .iter()
                 .map(|fault| FaultJson { what: fault.what, position: fault.position })
                 .collect(),
+        }
+    }
+}
+
+/// Averages since the creation of the segment.
+#[derive(Serialize)]
+pub(crate) struct RatesJson {
+    pub(crate) puts_per_second: f64,
+    pub(crate) gets_per_second: f64,
+    pub(crate) bytes_put_per_second: f64,
+    pub(crate) bytes_got_per_second: f64,
+}
+
+impl RatesJson {
+    pub(crate) fn since_creation(ring: &RingSnapshot, age: Duration) -> Self {
+        let counters = &ring.counters;
+        // A segment made this very moment.
+        let seconds = age.as_secs_f64().max(1e-9);
+        let rate = |count: u64| count as f64 / seconds;
+        Self {
+            puts_per_second: rate(counters.puts),
+            gets_per_second: rate(counters.gets),
+            bytes_put_per_second: rate(counters.bytes_put),
+            bytes_got_per_second: rate(counters.bytes_got),
         }
     }
 }
@@ -251,6 +335,7 @@ struct HoldJson {
     position: u64,
     n: Option<u64>,
     age_seconds: Option<f64>,
+    at_most_seconds: Option<f64>,
 }
 
 impl HoldJson {
@@ -263,13 +348,17 @@ impl HoldJson {
             position: hold.position,
             n: Some(hold.n),
             age_seconds: seconds(hold.age),
+            at_most_seconds: seconds(hold.at_most),
         }
     }
 
     fn of_blocker(blocker: &Blocker) -> Self {
         let Blocker { id, pid, alive, position, kind, age, .. } = *blocker;
         let kind: BlockKind = kind;
-        Self { kind: kind.name(), id, pid, alive, position, n: None, age_seconds: seconds(age) }
+        let age_seconds = seconds(age);
+        // Of the oldest hold, which is listed among the holds as well.
+        let at_most_seconds = None;
+        Self { kind: kind.name(), id, pid, alive, position, n: None, age_seconds, at_most_seconds }
     }
 }
 
@@ -298,6 +387,7 @@ pub(crate) struct EntryJson {
     payload_hex: Option<String>,
     payload_text: Option<String>,
     payload_complete: bool,
+    packet: Option<PacketJson>,
     stamp: String,
     claim: Option<String>,
     consistent: bool,
@@ -327,6 +417,10 @@ impl EntryJson {
             payload_hex: payload.map(hex),
             payload_text: text.filter(|_| complete).map(ToOwned::to_owned),
             payload_complete: complete,
+            packet: payload
+                .filter(|_| complete)
+                .and_then(|bytes| packet(entry.kind, bytes))
+                .map(|(header, _)| header),
             stamp: format!("{:016x}", entry.stamp),
             claim: entry.claim.map(|claim| format!("{claim:016x}")),
             consistent: entry.consistent,
@@ -341,6 +435,6 @@ pub(crate) fn uuid(uuid: [u8; 16]) -> String {
     parts.join("-")
 }
 
-fn seconds(time: Option<Duration>) -> Option<f64> {
+pub(crate) fn seconds(time: Option<Duration>) -> Option<f64> {
     time.map(|time| time.as_secs_f64())
 }

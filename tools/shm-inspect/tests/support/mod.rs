@@ -154,12 +154,16 @@ pub(crate) fn helper_job() -> Option<(String, PathBuf)> {
     Some((job.to_owned(), path.into()))
 }
 
-/// In the helper: says that it is done, and waits to be killed.
-pub(crate) fn ready_to_be_killed() {
+/// In the helper: says that it is ready.
+pub(crate) fn announce() {
     let mut out = std::io::stdout().lock();
     writeln!(out, "@ready").unwrap();
     out.flush().unwrap();
-    drop(out);
+}
+
+/// In the helper: says that it is done, and waits to be killed.
+pub(crate) fn ready_to_be_killed() {
+    announce();
     let mut line = String::new();
     while std::io::stdin().lock().read_line(&mut line).is_ok_and(|bytes| bytes != 0) {}
 }
