@@ -110,7 +110,6 @@ fn quoted(path: &Path) -> String {
 /// Says whether segments can be looked for.
 fn look_at_directory(common: &Common, findings: &mut Findings) -> bool {
     const ABOUT: &str = "directory";
-    let wanted = place(common);
     let opened = match directory(common) {
         Ok(opened) => opened,
         Err(OpenError::NotFound { path }) => {
@@ -124,9 +123,14 @@ fn look_at_directory(common: &Common, findings: &mut Findings) -> bool {
             return false;
         }
         Err(error) => {
-            let mend = match std::fs::symlink_metadata(&wanted) {
-                Ok(stat) if stat.uid() == nix::unistd::geteuid().as_raw() => {
-                    format!("chmod 700 {}", quoted(&wanted))
+            // The directory itself, or our own one in it.
+            let path = match &error {
+                OpenError::Permission { path, .. } => path.clone(),
+                _ => place(common),
+            };
+            let mend = match std::fs::symlink_metadata(&path) {
+                Ok(stat) if stat.is_dir() && stat.uid() == nix::unistd::geteuid().as_raw() => {
+                    format!("chmod 700 {}", quoted(&path))
                 }
                 _ => "export RINGWAY_DIR=/dev/shm/ringway-$(id -u)".to_owned(),
             };
