@@ -9,7 +9,7 @@ use std::path::Path;
 /// The layers from the bottom up. Modules of one line may not import each other, unless they stand
 /// in one string. What is not listed by itself belongs to the longest prefix that is.
 const LAYERS: &[&[&str]] = &[
-    &["sync crash mutants", "error"],
+    &["sync crash mutants", "error", "events"],
     // What the memory looks like.
     &["shm"],
     &["shm::layout"],

@@ -77,7 +77,9 @@ pub(crate) fn open_ring(
     let core = cores::shared(segment, index, || {
         let memory = segment.memory(index)?;
         let home = Arc::new(SegmentHome::new(segment, index));
-        Ok(Core::new(Ring::new(RingMemory::clone(&memory)), home))
+        let name = segment.name().map_or_else(String::new, ToString::to_string);
+        let ring = Ring::new(RingMemory::clone(&memory)).labelled(format!("{name}:{ring}"));
+        Ok(Core::new(ring, home))
     })?;
     let participation = Some(Arc::clone(segment) as Arc<dyn AnyDebug>);
     Ok(RingQueue { core, schema_tag, participation })
@@ -167,10 +169,10 @@ pub(crate) fn destroy_shm(address: &ShmAddress) -> Result<(), OpenError> {
 }
 
 /// Makes a ring on the heap.
-pub(crate) fn open_local(_id: &str, config: &QueueConfig) -> Result<RingQueue, OpenError> {
+pub(crate) fn open_local(id: &str, config: &QueueConfig) -> Result<RingQueue, OpenError> {
     let resolved = config.resolve()?;
     let geometry = resolved.geometry;
-    let ring = Ring::new(RingMemory::on_heap(geometry, geometry.bits().first_pos()));
+    let ring = Ring::new(RingMemory::on_heap(geometry, geometry.bits().first_pos())).labelled(id);
     let home = Arc::new(LocalHome::new(resolved.dead_letter));
     Ok(RingQueue {
         core: Arc::new(Core::new(ring, home)),

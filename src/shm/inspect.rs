@@ -111,6 +111,8 @@ impl SegmentSnapshot {
         rings: impl IntoIterator<Item = usize>,
     ) -> Result<Self, OpenError> {
         let control = segment.control_stats()?;
+        // For all rings, which may be a thousand.
+        let _one_mapping = segment.window()?;
         let rings = rings.into_iter().map(|index| RingSnapshot::take(segment, index));
         let since = os::unix_ns().checked_sub(control.created_unix_ns);
         Ok(Self {

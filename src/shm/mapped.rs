@@ -145,27 +145,39 @@ impl Table {
     }
 }
 
+/// A whole file, mapped once so that its rings can be looked at: the pages cannot be written.
+#[derive(Debug)]
+pub(crate) struct Window(Mapping);
+
+impl Window {
+    /// Maps the first `bytes` bytes of a file that is at least so long.
+    pub(crate) fn map(file: &File, bytes: u64) -> io::Result<Self> {
+        Ok(Self(Mapping::of_file(file, 0, bytes, 0, Access::ReadOnly)?))
+    }
+
+    /// The ring whose extent starts at `offset`; `None` where it does not lie in the window.
+    pub(crate) fn ring(self: &Arc<Self>, offset: u64, geometry: Geometry) -> Option<RingView> {
+        let end = offset.checked_add(geometry.extent_bytes())?;
+        if end > self.0.len_bytes() as u64 || !offset.is_multiple_of(PAGE_BYTES) {
+            return None;
+        }
+        let base = self.0.base().wrapping_add(offset as usize);
+        let owner: Arc<Self> = Arc::clone(self);
+        // SAFETY: `base` leads to the extent, as was just checked, at a page boundary, for as long as
+        // the owner lives; `geometry` was validated. It goes to a `RingView`, which never stores, and
+        // knows that the data region is mapped once.
+        let memory = unsafe { RingMemory::from_mapping(base, geometry, owner) };
+        Some(RingView::of_window(memory))
+    }
+}
+
 /// Maps a ring whose extent starts at `offset` in a file that is long enough, its data region twice.
 pub(crate) fn map_ring(file: &File, offset: u64, geometry: Geometry) -> io::Result<RingMemory> {
-    map_extent(file, offset, geometry, Access::Shared)
-}
-
-/// As [`map_ring`], to look at it only: the pages cannot be written.
-pub(crate) fn map_view(file: &File, offset: u64, geometry: Geometry) -> io::Result<RingView> {
-    map_extent(file, offset, geometry, Access::ReadOnly).map(RingView::new)
-}
-
-fn map_extent(
-    file: &File,
-    offset: u64,
-    geometry: Geometry,
-    access: Access,
-) -> io::Result<RingMemory> {
     let (bytes, mirrored) = (geometry.extent_bytes(), geometry.data_bytes());
-    let mapping = Mapping::of_file(file, offset, bytes, mirrored, access)?;
+    let mapping = Mapping::of_file(file, offset, bytes, mirrored, Access::Shared)?;
     let base = mapping.base();
     // SAFETY: `base` leads to the extent with its last `data_bytes` mapped again behind it, for as long
     // as the owner, which is the mapping itself, lives; `geometry` was validated; the offset came from
-    // the one plan of such a file. It is writable, or goes to a `RingView`, which never stores.
+    // the one plan of such a file. It is writable.
     Ok(unsafe { RingMemory::from_mapping(base, geometry, Arc::new(mapping)) })
 }

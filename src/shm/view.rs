@@ -22,6 +22,8 @@ pub struct RingView {
     /// Never handed out.
     memory: RingMemory,
     bits: Bits,
+    /// The data region is mapped once: what runs over its end goes on at its start.
+    wraps: bool,
 }
 
 /// The words that everybody reads and hardly anybody writes, as they were found.
@@ -43,9 +45,14 @@ pub(crate) struct Description {
 }
 
 impl RingView {
-    /// Looks at memory that somebody else uses, or that is mapped to be read only.
-    pub(crate) fn new(memory: RingMemory) -> Self {
-        Self { bits: memory.geometry().bits(), memory }
+    /// Looks at memory that somebody else uses.
+    fn new(memory: RingMemory) -> Self {
+        Self { bits: memory.geometry().bits(), memory, wraps: false }
+    }
+
+    /// Looks at memory that is mapped to be read only, without the second mapping of the data region.
+    pub(crate) fn of_window(memory: RingMemory) -> Self {
+        Self { wraps: true, ..Self::new(memory) }
     }
 
     /// The shape.
@@ -174,7 +181,15 @@ impl RingView {
     /// Copies the first bytes of the record at `pos`, whoever owns it. They may be half of one record
     /// and half of the next: the caller checks the stamp and the limit afterwards, behind a fence.
     pub(crate) fn copy(&self, pos: u64, inline: bool, len_bytes: usize) -> Vec<u8> {
-        self.memory.copy_unowned(pos, inline, len_bytes)
+        let data_bytes = self.geometry().data_bytes() as usize;
+        let start = self.bits.index(pos) * self.geometry().unit_bytes as usize;
+        if inline || !self.wraps || len_bytes <= data_bytes - start {
+            return self.memory.copy_unowned(pos, inline, len_bytes);
+        }
+        // Whole units up to the end, the rest from the start.
+        let mut bytes = self.memory.copy_unowned(pos, false, data_bytes - start);
+        bytes.extend(self.memory.copy_unowned(0, false, len_bytes - (data_bytes - start)));
+        bytes
     }
 
     /// Packets waiting, as `Ring::waiting`.

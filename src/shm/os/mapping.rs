@@ -64,6 +64,10 @@ impl Mapping {
         if mirrored != 0 {
             all.place(bytes, file, offset + (bytes - mirrored), mirrored, access)?;
         }
+        if access == Access::ReadOnly {
+            // In a forked child it shows the same file, and nothing can be done to it there either.
+            return Ok(all);
+        }
         all.advise(MmapAdvise::MADV_DONTFORK)?;
         // A filesystem dump is better made by a tool; a core dump need not hold gigabytes.
         let _ = all.advise(MmapAdvise::MADV_DONTDUMP);

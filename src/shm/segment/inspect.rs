@@ -176,6 +176,7 @@ impl SegmentView {
     /// # Errors
     /// As [`SegmentView::ring_view`].
     pub fn packets_left(&self) -> Result<u64, OpenError> {
+        let _one_mapping = self.window()?;
         let rings = 0..self.rings().len();
         rings.map(|index| Ok(self.ring_view(index)?.not_acknowledged())).sum()
     }

@@ -40,6 +40,7 @@ pub use salvage::{HeaderField, Salvage};
 pub use view::SegmentView;
 
 use crate::error::OpenError;
+use crate::events;
 use crate::shm::Lifetime;
 use crate::shm::layout::STATE_LIVE;
 use crate::shm::mapped::map_ring;
@@ -136,6 +137,7 @@ impl Segment {
             participant::JoinError::Scrub(error) => error,
             participant::JoinError::Io(source) => io_error(&self.path, "joining")(source),
         })?);
+        events::attached(&self.path, self.participant_id());
         Ok(())
     }
 
@@ -146,6 +148,7 @@ impl Segment {
             let ring = Ring::new(RingMemory::clone(&*self.memory(index)?));
             crate::shm::recovery::scrub_ring(&ring, id);
         }
+        events::recovered_participant(&self.path, id);
         Ok(())
     }
 
@@ -250,11 +253,13 @@ impl Drop for Segment {
             // A forked child: the parent is the participant. Dropping the lock here does nothing.
             return;
         }
+        let id = membership.id;
         if self.lifetime() == Lifetime::Ephemeral {
             self.leave_and_maybe_remove(membership);
         } else {
             participant::leave(&self.table, membership);
         }
+        events::detached(&self.path, id);
     }
 }
 

@@ -8,6 +8,7 @@ use std::collections::HashMap;
 use std::fmt;
 use std::fs::File;
 use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError, Weak};
 
 use super::blueprint::Blueprint;
 use super::{RingConfig, io_error};
@@ -15,7 +16,7 @@ use crate::error::OpenError;
 use crate::shm::Lifetime;
 use crate::shm::directory::Directory;
 use crate::shm::layout::STATE_LIVE;
-use crate::shm::mapped::{Table, map_view};
+use crate::shm::mapped::{Table, Window};
 use crate::shm::names::SegmentName;
 use crate::shm::os::Access;
 use crate::shm::view::RingView;
@@ -33,6 +34,8 @@ pub struct SegmentView {
     pub(super) blueprint: Blueprint,
     pub(super) indices: HashMap<String, usize>,
     pub(super) table: Table,
+    /// The mapping through which rings are looked at, as long as somebody looks.
+    window: Mutex<Weak<Window>>,
 }
 
 impl fmt::Debug for SegmentView {
@@ -53,7 +56,8 @@ impl SegmentView {
         let table = Table::map(&file, header.control_offset, header.max_participants, access)
             .map_err(io_error(&path, "mapping the table of participants"))?;
         let names = blueprint.rings.iter().map(|ring| ring.name.clone());
-        Ok(Self { home, file, table, indices: names.zip(0..).collect(), path, blueprint })
+        let indices = names.zip(0..).collect();
+        Ok(Self { home, file, table, indices, path, blueprint, window: Mutex::default() })
     }
 
     /// Its name; `None` for a raw file.
@@ -116,17 +120,32 @@ impl SegmentView {
         self.ring_config(index).ok_or_else(|| self.no_such_ring(format!("#{index}")))
     }
 
-    /// Maps a ring to look at, anew each time: pages that cannot be written.
+    /// Maps the whole file to look at its rings, or finds it mapped; it stays so as long as the result
+    /// or one of the rings is held.
+    pub(crate) fn window(&self) -> Result<Arc<Window>, OpenError> {
+        self.check_origin()?;
+        // Nothing under this lock panics half-way.
+        let mut slot = self.window.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(window) = slot.upgrade() {
+            return Ok(window);
+        }
+        let window = Window::map(&self.file, self.total_bytes());
+        let window = Arc::new(window.map_err(io_error(&self.path, "mapping the segment"))?);
+        *slot = Arc::downgrade(&window);
+        Ok(window)
+    }
+
+    /// Opens a ring to look at, on pages that cannot be written.
     ///
     /// # Errors
     /// [`OpenError::NoSuchRing`], [`OpenError::Forked`], or [`OpenError::Io`] where the system refuses.
     pub fn ring_view(&self, index: usize) -> Result<RingView, OpenError> {
         let geometry = self.ring_at(index)?.geometry;
-        self.check_origin()?;
-        let Some(&start) = self.blueprint.plan.rings.get(index) else {
-            return Err(self.no_such_ring(format!("#{index}")));
-        };
-        map_view(&self.file, start, geometry).map_err(io_error(&self.path, "mapping a ring"))
+        let window = self.window()?;
+        let start = self.blueprint.plan.rings.get(index);
+        start
+            .and_then(|&start| window.ring(start, geometry))
+            .ok_or_else(|| self.no_such_ring(format!("#{index}")))
     }
 
     /// Says whether it was destroyed. In a forked child, which cannot know, it says no.
