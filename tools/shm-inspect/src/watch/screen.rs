@@ -76,8 +76,15 @@ pub(super) fn draw(frame: &mut Frame<'_>, state: &State) {
             Cell::new(Span::styled(blockers(look, ring), red)),
         ])
     });
+    let longest = |row: &super::state::Row| {
+        let look = &state.looks[row.look];
+        // Its name, and ` (destroyed)` at most.
+        let ring = &look.rings[row.ring];
+        name(look, &ring.name).chars().count() + if ring.is_closed() { 12 } else { 0 }
+    };
+    let longest = state.rows.iter().map(longest).max().unwrap_or(0).clamp(8, 40);
     let widths = [
-        Constraint::Min(16),
+        Constraint::Length(longest as u16),
         Constraint::Length(7),
         Constraint::Length(7),
         Constraint::Length(8),
