@@ -58,7 +58,7 @@ impl Segment {
     }
 
     /// Attaches to the segment if it exists, and creates it otherwise. An existing one is not compared
-    /// with `config`: see [`Segment::rings`] and [`Segment::lifetime`].
+    /// with `config`: see [`SegmentView::rings`] and [`SegmentView::lifetime`].
     ///
     /// # Errors
     /// As [`Segment::attach`] and [`Segment::create`], but neither [`OpenError::NotFound`] nor
