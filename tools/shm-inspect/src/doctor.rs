@@ -18,7 +18,7 @@ use crate::output::{Columns, Output, bad_when, cell, duration, printable};
 use crate::target::{directory, place};
 
 /// A live process that holds up a ring for so long is worth a look.
-const LONG: Duration = Duration::from_secs(10);
+const LONG: Duration = Duration::from_secs(60);
 /// The first kernel with everything that is used (`MEMBARRIER_CMD_GLOBAL_EXPEDITED`).
 const OLDEST_KERNEL: (u32, u32) = (4, 16);
 /// Free space below which a segment of the default size may not fit.

@@ -70,6 +70,9 @@ fn table(
         let sum = |number: fn(&ringway::shm::inspect::RingSnapshot) -> u64| {
             snapshot.rings.iter().map(number).sum::<u64>()
         };
+        // A ring that did not stand still: its numbers are about right.
+        let still = snapshot.rings.iter().all(|ring| ring.consistent);
+        let about = if still { "" } else { "~" };
         let damaged = snapshot.rings.iter().any(|ring| !ring.faults.is_empty());
         let state = match (damaged, snapshot.control.destroyed) {
             (true, _) => "damaged",
@@ -82,7 +85,7 @@ fn table(
             cell(format!("{:?}", snapshot.lifetime).to_lowercase()),
             bad_when(state != "live", state),
             cell(snapshot.rings.len()),
-            cell(sum(|ring| ring.qsize)),
+            cell(format!("{about}{}", sum(|ring| ring.qsize))),
             cell(sum(|ring| ring.in_flight)),
             cell(alive(true)),
             bad_when(stopped != 0, stopped),

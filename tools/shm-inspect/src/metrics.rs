@@ -29,6 +29,9 @@ const RINGS: &[(&str, &str, &str, OfRing)] = &[
     ("blocked", "gauge", "1 where somebody keeps the ring from going on.", |ring| {
         Some(flag(!ring.blocked_by.is_empty()))
     }),
+    ("consistent", "gauge", "1 where the ring stood still while it was read.", |ring| {
+        Some(flag(ring.consistent))
+    }),
     ("faults", "gauge", "Things in the ring that no ringway writes.", |ring| {
         Some(ring.faults.len() as f64)
     }),

@@ -102,6 +102,7 @@ fn rings(snapshot: &SegmentSnapshot, output: &mut Output) -> Result<()> {
         ">ENTRIES",
         ">UNIT",
         ">MAX PAYLOAD",
+        ">SLEEPERS",
         "BLOCKED BY",
     ]);
     for ring in &snapshot.rings {
@@ -119,6 +120,8 @@ fn rings(snapshot: &SegmentSnapshot, output: &mut Output) -> Result<()> {
             cell(ring.geometry.entries()),
             cell(ring.geometry.unit_bytes),
             cell(ring.geometry.max_payload()),
+            // Who waits for packets, and who for room.
+            cell(format!("{}/{}", ring.waiters.get.len(), ring.waiters.put.len())),
             bad_when(!ring.blocked_by.is_empty(), blockers(snapshot, ring)),
         ]);
     }

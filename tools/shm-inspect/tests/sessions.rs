@@ -253,7 +253,7 @@ fn is_number(word: &str) -> bool {
 
 /// A time, a date, an identity, or bytes of one.
 fn varies(word: &str) -> bool {
-    let unit = word.trim_start_matches(|c: char| c.is_ascii_digit());
+    let unit = word.trim_start_matches(|c: char| c.is_ascii_digit() || c == '.');
     let time = unit.len() < word.len() && ["ns", "us", "ms", "s", "m", "h", "d"].contains(&unit);
     let date = word.len() == 20 && word.ends_with('Z') && word.contains('T');
     let uuid = word.len() == 36 && word.matches('-').count() == 4;
