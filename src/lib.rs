@@ -56,6 +56,10 @@
 //! | [`shm`] | segments, participants, the ring's algorithm, inspection: for tools, and the curious |
 //! | [`error`] | what can go wrong, one enum for each operation |
 //!
+//! With the crate `tracing`, target `ringway`: attaching and detaching (DEBUG), recovery, redelivery
+//! and close (INFO), dead letters (WARN); nothing for an ordinary packet. A subscriber must not use the
+//! queue that an event is about.
+//!
 //! Layers import only downwards: `routing` → `queue` → `shm`.
 
 #[cfg(not(all(
@@ -68,6 +72,7 @@ compile_error!("ringway runs on Linux on x86-64 and aarch64 only");
 #[cfg(any(loom, ringway_crash))]
 pub mod crash;
 pub mod error;
+mod events;
 #[cfg(any(loom, ringway_crash))]
 pub mod mutants;
 #[cfg(not(loom))]

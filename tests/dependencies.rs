@@ -14,6 +14,7 @@ const DEPENDENCIES: &[(&str, &str)] = &[
     ("serde", "descriptors, connections and reports travel"),
     ("serde_json", "descriptors as JSON, with the fields of unknown kinds kept"),
     ("thiserror", "the error enums"),
+    ("tracing", "events for the user's own subscriber: recovery, redelivery, dead letters"),
     ("xxhash-rust", "the hash of keys and schemas, the same in every language"),
 ];
 

@@ -443,3 +443,19 @@ fn waiters_and_kinds_are_shown() {
     assert_eq!(entries(&place, "x", WHOLE)[0].redeliveries, 1);
     assert_ne!(look(&place, "x").rings[0].counters, RingStats::default());
 }
+
+#[test]
+fn a_record_that_runs_over_the_end_of_the_ring_is_shown_whole() {
+    let place = place();
+    for (producers, consumers, mode) in MODES {
+        let queue = descriptor(&place, mode, producers, consumers).queue().unwrap();
+        // 32 units of 256 bytes: records of 3 units end at 3, 6, ... 30, 33.
+        for number in 0_u64..64 {
+            let payload: Vec<u8> = (0..700).map(|at| (number as usize * 7 + at) as u8).collect();
+            queue.put(&payload).unwrap();
+            let found = entries(&place, mode, WHOLE);
+            assert_eq!(found.last().unwrap().payload.as_ref(), Some(&payload), "{mode} {number}");
+            assert_eq!(queue.get().unwrap().payload, payload);
+        }
+    }
+}

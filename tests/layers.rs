@@ -9,7 +9,7 @@ use std::path::Path;
 /// The layers from the bottom up. Modules of one line may not import each other, unless they stand
 /// in one string. What is not listed by itself belongs to the longest prefix that is.
 const LAYERS: &[&[&str]] = &[
-    &["sync crash mutants", "error"],
+    &["sync crash mutants", "error", "events"],
     // What the memory looks like.
     &["shm"],
     &["shm::layout"],
@@ -17,7 +17,8 @@ const LAYERS: &[&[&str]] = &[
     // What the system does, where a ring lies, what things are called.
     &["shm::peers", "shm::names", "shm::storage"],
     &["shm::os", "shm::ring", "shm::directory"],
-    &["shm::wait", "shm::mapped"],
+    &["shm::wait", "shm::view"],
+    &["shm::mapped"],
     &["shm::recovery", "shm::participant"],
     // A segment hands out its peers, who keep the segment.
     &["shm::segment shm::segment_peers"],

@@ -132,6 +132,9 @@ fn clean(descriptor: &QueueDescriptor) -> Result<(), String> {
     let address = descriptor.shm_address().ok_or("no segment")?;
     let place = address.directory().ok_or("no directory")?;
     let directory = Directory::open(place, None).map_err(|error| error.to_string())?;
-    let cleaned = Segment::clean_abandoned(&directory, CleanOptions { discard: true });
+    let cleaned = Segment::clean_abandoned(
+        &directory,
+        CleanOptions { discard: true, ..CleanOptions::default() },
+    );
     cleaned.map(drop).map_err(|error| format!("{error:?}"))
 }

@@ -5,6 +5,7 @@ use std::sync::atomic::AtomicUsize;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 
 use crate::error::{GetError, OpenError, PutError};
+use crate::events;
 use crate::queue::Wait;
 use crate::queue::large_claim;
 use crate::queue::roles::{Role, RoleGuard, Slot};
@@ -230,9 +231,13 @@ impl Core {
 
     /// Closes the ring for puts, and wakes everybody.
     pub(crate) fn close(&self) {
+        let open = !self.ring.is_closed();
         self.ring.begin_close();
         self.finish_close();
         self.wake_everybody();
+        if open {
+            events::closed(self.ring.label());
+        }
     }
 
     fn wake_everybody(&self) {

@@ -5,6 +5,7 @@
 //! made of: then the dead-letter ring has it twice, and nothing is lost.
 
 use crate::error::PutError;
+use crate::events;
 use crate::queue::Wait;
 use crate::queue::core::Core;
 use crate::shm::ring::{History, SingleConsumer, Taken};
@@ -121,6 +122,8 @@ impl Core {
         }
         // RELAXED: a statistic.
         self.header().shared.dead_lettered.fetch_add(1, Relaxed);
+        let to = if self.home.has_dead_letters() { "ring" } else { "nowhere" };
+        events::dead_letter(self.ring.label(), taken.pos, taken.redeliveries(), to);
         true
     }
 

@@ -11,7 +11,10 @@ use std::time::{Duration, Instant};
 use crate::error::{GetError, OpenError, PutError};
 use crate::queue::local;
 use crate::queue::ops::queue_ops;
+use crate::queue::ring_queue;
 use crate::queue::{DeadLetter, Lease, QueueBackend, RecordKind, Reservation, Wait};
+use crate::shm::inspect::RingSnapshot;
+use crate::shm::segment::Segment;
 
 /// An opened queue: a cheap handle for hot loops, to be cloned and shared between threads.
 ///
@@ -40,6 +43,15 @@ impl Queue {
         Self(backend)
     }
 
+    /// Opens a ring of a segment that this process has attached to, whatever its configuration.
+    ///
+    /// # Errors
+    /// [`OpenError::NoSuchRing`], [`OpenError::Forked`], [`OpenError::Io`].
+    pub fn of_segment(segment: &Arc<Segment>, ring: &str) -> Result<Self, OpenError> {
+        let opened = ring_queue::open_ring(segment, ring, None)?;
+        Ok(Self(Arc::new(opened)))
+    }
+
     /// The backend, with its own `put`, `reserve` and `lease`.
     #[inline]
     #[must_use]
@@ -51,6 +63,14 @@ impl Queue {
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.0.qsize() == 0
+    }
+
+    /// Looks at the ring beneath: all that `shm-inspect show` prints of it. Reads only, with a system
+    /// call for each participant met; [`QueueBackend::stats`] gives the counters alone, and costs
+    /// some loads. `None` for a kind of queue that is not made of a ring, and in a forked child.
+    #[must_use]
+    pub fn snapshot(&self) -> Option<RingSnapshot> {
+        self.0.ring()?.snapshot()
     }
 
     /// Says whether two handles lead to one instance. Two instances may still be the same queue:

@@ -13,7 +13,7 @@ use crate::queue::segment_home::SegmentHome;
 use crate::queue::spec::ShmAddress;
 use crate::queue::{Lease, QueueBackend, QueueStats, RecordKind, Reservation, Wait};
 use crate::shm::directory::{Directory, group_id};
-use crate::shm::inspect::{self, Blocker, World};
+use crate::shm::inspect::{self, Blocker, RingSnapshot, World};
 use crate::shm::names::SegmentName;
 use crate::shm::ring::Ring;
 use crate::shm::segment::{RingConfig, Segment, SegmentConfig};
@@ -77,7 +77,9 @@ pub(crate) fn open_ring(
     let core = cores::shared(segment, index, || {
         let memory = segment.memory(index)?;
         let home = Arc::new(SegmentHome::new(segment, index));
-        Ok(Core::new(Ring::new(RingMemory::clone(&memory)), home))
+        let name = segment.name().map_or_else(String::new, ToString::to_string);
+        let ring = Ring::new(RingMemory::clone(&memory)).labelled(format!("{name}:{ring}"));
+        Ok(Core::new(ring, home))
     })?;
     let participation = Some(Arc::clone(segment) as Arc<dyn AnyDebug>);
     Ok(RingQueue { core, schema_tag, participation })
@@ -168,10 +170,10 @@ pub(crate) fn destroy_shm(address: &ShmAddress) -> Result<(), OpenError> {
 }
 
 /// Makes a ring on the heap.
-pub(crate) fn open_local(_id: &str, config: &QueueConfig) -> Result<RingQueue, OpenError> {
+pub(crate) fn open_local(id: &str, config: &QueueConfig) -> Result<RingQueue, OpenError> {
     let resolved = config.resolve()?;
     let geometry = resolved.geometry;
-    let ring = Ring::new(RingMemory::on_heap(geometry, geometry.bits().first_pos()));
+    let ring = Ring::new(RingMemory::on_heap(geometry, geometry.bits().first_pos())).labelled(id);
     let home = Arc::new(LocalHome::new(resolved.dead_letter));
     Ok(RingQueue {
         core: Arc::new(Core::new(ring, home)),
@@ -230,7 +232,19 @@ impl RingQueue {
         let place = self.core.home.place();
         let world =
             place.map_or_else(World::of_heap, |(segment, ring)| World::of_segment(segment, ring));
-        inspect::blocked_by(&self.core.ring, &world)
+        inspect::blocked_by(&self.core.ring.view(), &world)
+    }
+
+    /// Looks at the ring: see [`crate::Queue::snapshot`].
+    #[must_use]
+    pub fn snapshot(&self) -> Option<RingSnapshot> {
+        if self.is_forked() {
+            return None;
+        }
+        match self.core.home.place() {
+            Some((segment, ring)) => RingSnapshot::take(segment, ring).ok(),
+            None => Some(RingSnapshot::of_local(&self.core.ring)),
+        }
     }
 
     /// Identity of the segment that the ring is in: a later one of the same name has another. `None` for

@@ -24,6 +24,8 @@ pub mod segment;
 #[cfg(not(loom))]
 pub mod segment_peers;
 pub mod storage;
+#[cfg(not(loom))]
+pub mod view;
 pub mod wait;
 
 /// How long a segment lives.

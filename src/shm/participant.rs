@@ -180,25 +180,19 @@ fn start_ticks() -> u64 {
 
 /// Describes participant `id`; `None` for a row that is free. `alive`: what the lock says.
 pub(crate) fn info(table: &Table, id: u16, alive: bool) -> Option<ParticipantInfo> {
-    let row = table.row(id)?;
-    // SYNC joined (pairs with `join`).
-    if row.state.load(Ordering::Acquire) != ROW_JOINED {
+    let row = table.read_row(id)?;
+    if row.state != ROW_JOINED {
         return None;
     }
-    let mut name = Vec::with_capacity(MAX_PARTICIPANT_NAME);
-    for word in &row.name {
-        // RELAXED: as all of the row, it may be half of the next participant's: for people to read.
-        name.extend(word.load(Ordering::Relaxed).to_le_bytes());
-    }
-    let end = name.iter().position(|&byte| byte == 0).unwrap_or(name.len());
+    let end = row.name.iter().position(|&byte| byte == 0).unwrap_or(row.name.len());
     Some(ParticipantInfo {
         id,
-        pid: row.pid.load(Ordering::Relaxed),
-        start_ticks: row.start_ticks.load(Ordering::Relaxed),
-        name: String::from_utf8_lossy(&name[..end]).into_owned(),
+        pid: row.pid,
+        start_ticks: row.start_ticks,
+        name: String::from_utf8_lossy(&row.name[..end]).into_owned(),
         alive,
-        joined_unix_ns: row.joined_unix_ns.load(Ordering::Relaxed),
-        rings_touched: row.rings_touched.load(Ordering::Relaxed),
+        joined_unix_ns: row.joined_unix_ns,
+        rings_touched: row.rings_touched,
     })
 }
 

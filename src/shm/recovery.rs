@@ -6,6 +6,7 @@
 //! them back in its name. Both work under the dead participant's own lock, so that no successor of
 //! its id can be at work meanwhile; a successor scrubs before it publishes itself.
 
+use crate::events;
 use crate::shm::peers::Peers;
 use crate::shm::ring::Ring;
 use crate::shm::wait;
@@ -19,6 +20,9 @@ pub fn skip_dead_writer(ring: &Ring, peers: &dyn Peers) -> bool {
     }
     let mut skipped = false;
     peers.with_dead(owner, &mut || skipped = ring.skip_claim_of_dead(pos, owner));
+    if skipped {
+        events::skipped_dead_writer(ring.label(), owner, pos);
+    }
     skipped
 }
 
@@ -47,6 +51,7 @@ pub fn make_room(ring: &Ring, peers: &dyn Peers) -> bool {
     if ring.geometry().consumers == crate::shm::storage::Side::Multi {
         let returned = ring.return_what_the_dead_hold(peers);
         if returned {
+            events::returned_from_dead_readers(ring.label());
             // Whoever can take it should: we are no consumer.
             wait::wake_one(ring.memory().header(), wait::For::Records, peers);
         }

@@ -184,7 +184,8 @@ impl RingMemory {
     /// # Safety
     /// `base` must be page-aligned and lead to `geometry.extent_bytes() + geometry.data_bytes()`
     /// bytes, readable and writable, of which the last `data_bytes` are a second mapping of the
-    /// data region, for as long as `owner` lives. `geometry` must be valid. All other users of the
+    /// data region, for as long as `owner` lives; where nobody but a `RingView` gets the result, the
+    /// first `extent_bytes` are enough, and need not be writable. `geometry` must be valid. All other users of the
     /// memory must be `RingMemory`s of the same geometry (a hostile process can then change bytes
     /// under us, but not lead us out of bounds).
     #[cfg(not(loom))]

@@ -90,7 +90,7 @@ impl Helper {
                 0,
                 "the helper ended before {key}"
             );
-            if let Some((_, value)) = line.trim().split_once(&format!("@{key} ")) {
+            if let Some((_, value)) = line.trim_end_matches('\n').split_once(&format!("@{key} ")) {
                 return value.to_owned();
             }
         }

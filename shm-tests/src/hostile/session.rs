@@ -240,7 +240,7 @@ impl Session<'_> {
 
     fn clean(&mut self, step: Step) {
         self.end();
-        let options = CleanOptions { discard: true };
+        let options = CleanOptions { discard: true, ..CleanOptions::default() };
         let cleaned =
             self.watched(step, PATIENCE, || Segment::clean_abandoned(&self.directory, options));
         for report in self.opened(cleaned).unwrap_or_default() {

@@ -39,7 +39,7 @@ pub(super) fn run(verb: &str, words: &mut Words<'_>) -> Answer {
         "rm" => fs::remove_file(path).map_err(io).map(|()| String::new()),
         "clean" => {
             let directory = Directory::open_existing(path, None).map_err(err)?;
-            let options = CleanOptions { discard: true };
+            let options = CleanOptions { discard: true, ..CleanOptions::default() };
             Segment::clean_abandoned(&directory, options).map_err(err).map(|all| format!("{all:?}"))
         }
         "look" => {

@@ -198,7 +198,9 @@ impl<'a> Arena<'a> {
             );
             Some((home.queue.clone()?, segment.ok()?))
         });
-        self.session.watch.set_rings(rings.collect::<Vec<(Queue, Arc<Segment>)>>());
+        self.session
+            .watch
+            .set_rings(rings.collect::<Vec<(Queue, Arc<ringway::shm::segment::SegmentView>)>>());
     }
 
     fn log(&self, ring: usize, what: &str) -> String {

@@ -12,7 +12,7 @@ use std::time::Duration;
 
 use ringway::queue::Queue;
 use ringway::shm::os::monotonic_ns;
-use ringway::shm::segment::Segment;
+use ringway::shm::segment::SegmentView;
 
 /// How often it looks.
 const PACE: Duration = Duration::from_micros(100);
@@ -35,7 +35,7 @@ pub struct Sample {
 
 struct Ring {
     queue: Queue,
-    segment: Arc<Segment>,
+    segment: Arc<SegmentView>,
     progress: u64,
     /// Time without a packet, this process running.
     idle_ns: u64,
@@ -124,7 +124,7 @@ impl State {
 }
 
 /// Says whether a process is a participant whose lock is held.
-fn holds_a_place(segment: &Segment, pid: u32) -> bool {
+fn holds_a_place(segment: &SegmentView, pid: u32) -> bool {
     segment.participants().iter().any(|info| info.pid == pid && info.alive)
 }
 
@@ -146,7 +146,7 @@ impl Watch {
     }
 
     /// Watches these rings from now on: each its queue, and its segment, opened to look.
-    pub(super) fn set_rings(&self, rings: Vec<(Queue, Arc<Segment>)>) {
+    pub(super) fn set_rings(&self, rings: Vec<(Queue, Arc<SegmentView>)>) {
         let mut state = lock(&self.state);
         state.unmeasured += state.deaths.len() as u64;
         state.deaths.clear();

@@ -9,11 +9,10 @@ use std::time::Duration;
 use super::World;
 use super::ring::put_at;
 use crate::shm::layout::REDELIVERIES_SHIFT;
-use crate::shm::ring::Ring;
 use crate::shm::ring::stamp::State;
 use crate::shm::segment::Role;
 use crate::shm::storage::Side;
-use crate::sync::Ordering::{Acquire, Relaxed};
+use crate::shm::view::RingView;
 
 /// Somebody who keeps a ring from going on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -58,7 +57,7 @@ impl BlockKind {
 }
 
 /// Names whoever writes the record at the head, and whoever reads the oldest. Reads only.
-pub(crate) fn blocked_by(ring: &Ring, world: &World<'_>) -> Vec<Blocker> {
+pub(crate) fn blocked_by(ring: &RingView, world: &World<'_>) -> Vec<Blocker> {
     let geometry = ring.geometry();
     let kept = kept(ring);
     let writing = match geometry.producers {
@@ -71,7 +70,7 @@ pub(crate) fn blocked_by(ring: &Ring, world: &World<'_>) -> Vec<Blocker> {
         Side::Single => reading_alone(ring, world).filter(|_| kept.is_none()),
     };
     let kept = kept.map(|pos| (pos, 0));
-    let describe = |found: Option<(u64, u16)>, kind, age: fn(&Ring, u64) -> Option<u64>| {
+    let describe = |found: Option<(u64, u16)>, kind, age: fn(&RingView, u64) -> Option<u64>| {
         found.map(|(position, id)| {
             let person = world.person(id);
             let age = world.age(age(ring, position));
@@ -86,52 +85,41 @@ pub(crate) fn blocked_by(ring: &Ring, world: &World<'_>) -> Vec<Blocker> {
 }
 
 /// The oldest record, if it is a dead letter that nobody holds: it found no room where it belongs.
-fn kept(ring: &Ring) -> Option<u64> {
-    let (header, bits) = (ring.memory().header(), ring.geometry().bits());
+fn kept(ring: &RingView) -> Option<u64> {
     let max = ring.geometry().max_deliveries;
     let (pos, state) = match ring.geometry().consumers {
-        // SYNC frontier, head.
-        Side::Multi => (header.frontier.frontier.load(Acquire), State::Reading),
-        Side::Single => (bits.unpack_mark(header.consumers.head.load(Acquire)).pos, State::Ready),
+        Side::Multi => (ring.limit(), State::Reading),
+        Side::Single => (ring.head().pos, State::Ready),
     };
-    let entry = ring.memory().entry(pos);
-    let stamp = bits.unpack(entry.stamp.load(Acquire)); // SYNC given-back.
-    let nobodys = stamp.lap == bits.lap(pos) && stamp.state == state && stamp.owner == 0;
-    // RELAXED: advice.
-    let redeliveries = entry.flags.load(Relaxed) >> REDELIVERIES_SHIFT;
+    let stamp = ring.stamp(pos).1;
+    let nobodys = stamp.lap == ring.bits().lap(pos) && stamp.state == state && stamp.owner == 0;
+    let redeliveries = ring.description(pos).flags >> REDELIVERIES_SHIFT;
     (max != 0 && nobodys && redeliveries >= max).then_some(pos)
 }
 
 /// The put of a single producer that is in progress right where the consumers stand.
-pub(super) fn writing_alone(ring: &Ring, world: &World<'_>) -> Option<(u64, u16)> {
-    let (header, bits) = (ring.memory().header(), ring.geometry().bits());
-    let exposed = match ring.geometry().consumers {
-        Side::Multi => &header.consumers.head,
-        Side::Single => &header.consumers.peek,
-    };
-    // SYNC head, peek, tail, intent: in the order in which they follow each other.
-    let exposed = bits.unpack_mark(exposed.load(Acquire)).pos;
-    let tail = bits.unpack_mark(header.producers.tail.load(Acquire)).pos;
-    let intent = header.producers.intent.load(Acquire);
+pub(super) fn writing_alone(ring: &RingView, world: &World<'_>) -> Option<(u64, u16)> {
+    let bits = ring.bits();
+    // In the order in which they follow each other.
+    let exposed = ring.exposed().pos;
+    let tail = ring.tail().pos;
+    let intent = ring.intent();
     // A stamp of this lap at the tail: committed, and the tail is about to follow.
-    let stamp = bits.unpack(ring.memory().entry(tail).stamp.load(Acquire)); // SYNC committed.
+    let stamp = ring.stamp(tail).1;
     let writing = intent > tail && exposed >= tail && stamp.lap < bits.lap(tail);
-    // RELAXED: advice.
-    writing.then(|| (tail, world.role_id(header.shared.producer_id.load(Relaxed))))
+    writing.then(|| (tail, world.role_id(ring.shared().producer_id)))
 }
 
 /// The oldest record that a single consumer was given and has not acknowledged.
-fn reading_alone(ring: &Ring, world: &World<'_>) -> Option<(u64, u16)> {
-    let (header, bits) = (ring.memory().header(), ring.geometry().bits());
-    // SYNC head, peek.
-    let head = bits.unpack_mark(header.consumers.head.load(Acquire)).pos;
-    let peek = bits.unpack_mark(header.consumers.peek.load(Acquire)).pos;
-    let stamp = bits.unpack(ring.memory().entry(head).stamp.load(Acquire)); // SYNC committed.
+fn reading_alone(ring: &RingView, world: &World<'_>) -> Option<(u64, u16)> {
+    let bits = ring.bits();
+    let head = ring.head().pos;
+    let peek = ring.peek().pos;
+    let stamp = ring.stamp(head).1;
     let held = head < peek && stamp.lap == bits.lap(head) && stamp.state == State::Ready;
     // Without a consumer it waits for the next one, and nobody holds it.
     if !held || world.role_held(Role::Consumer) == Some(false) {
         return None;
     }
-    // RELAXED: advice.
-    Some((head, world.role_id(header.shared.consumer_id.load(Relaxed))))
+    Some((head, world.role_id(ring.shared().consumer_id)))
 }

@@ -4,16 +4,16 @@
 //! many units it takes, a claim without a stamp says who writes it. It never trusts what it reads to
 //! lead it: after as many units as the ring has, it ends.
 
-use super::ring_of;
 use crate::error::OpenError;
 use crate::shm::layout::{
     FLAG_IN_DATA, FLAG_KIND, FLAG_REDELIVERIES, INLINE_BYTES_TIMESTAMPED, REDELIVERIES_SHIFT,
 };
 use crate::shm::ring::Ring;
 use crate::shm::ring::stamp::{Bits, Stamp, State};
-use crate::shm::segment::Segment;
-use crate::shm::storage::{RingMemory, Side};
-use crate::sync::Ordering::{Acquire, Relaxed};
+use crate::shm::segment::SegmentView;
+use crate::shm::storage::Side;
+use crate::shm::view::RingView;
+use crate::sync::Ordering::Acquire;
 use crate::sync::fence;
 
 /// Times that an entry is read anew when it changed while it was read.
@@ -128,7 +128,7 @@ pub struct EntrySnapshot {
 /// whatever the memory holds.
 #[derive(Debug)]
 pub struct Entries {
-    ring: Ring,
+    ring: RingView,
     options: EntryOptions,
     /// Where the walk is, and where it ends at the latest.
     pos: u64,
@@ -150,30 +150,36 @@ impl Entries {
     /// Walks over a ring of a segment.
     ///
     /// # Errors
-    /// As [`Segment::memory`].
+    /// As [`SegmentView::ring_view`].
     pub fn of_segment(
-        segment: &Segment,
+        segment: &SegmentView,
         index: usize,
         options: EntryOptions,
     ) -> Result<Self, OpenError> {
-        Ok(Self::new(ring_of(segment, index)?, options))
+        Ok(Self::new(segment.ring_view(index)?, options))
     }
 
     /// Walks over any ring.
     #[must_use]
     pub fn of_ring(ring: &Ring, options: EntryOptions) -> Self {
-        Self::new(Ring::new(RingMemory::clone(ring.memory())), options)
+        Self::new(ring.view(), options)
     }
 
-    fn new(ring: Ring, options: EntryOptions) -> Self {
+    /// Walks over a ring that is only looked at.
+    #[must_use]
+    pub fn of_view(ring: &RingView, options: EntryOptions) -> Self {
+        Self::new(ring.clone(), options)
+    }
+
+    fn new(ring: RingView, options: EntryOptions) -> Self {
         let entries = ring.geometry().entries();
-        let pos = limit(&ring);
+        let pos = ring.limit();
         let seen = if options.all { vec![Seen::No; entries as usize] } else { Vec::new() };
         Self { ring, options, pos, end: pos.saturating_add(entries), seen, rest: 0, live: true }
     }
 
     fn bits(&self) -> Bits {
-        self.ring.geometry().bits()
+        self.ring.bits()
     }
 
     fn mark(&mut self, pos: u64, n: u64) {
@@ -207,16 +213,14 @@ impl Entries {
     fn look(&self, pos: u64) -> Look {
         let mut last = Look::Nothing;
         for _ in 0..TRIES {
-            let stamp = self.ring.memory().entry(pos).stamp.load(Acquire); // SYNC committed.
-            let claim = self.claim_word(pos);
+            let stamp = self.ring.stamp(pos).0;
+            let claim = self.ring.claim(pos);
             last = self.classify(pos, stamp, claim);
             // SYNC committed (pairs with the stamp's Release): whatever we copied from a later lap
             // comes with the reclaim limit that let it be written.
             fence(Acquire);
-            // RELAXED: ordered by the fence.
-            let same = self.ring.memory().entry(pos).stamp.load(Relaxed) == stamp
-                && self.claim_word(pos) == claim;
-            let limit = limit(&self.ring);
+            let same = self.ring.stamp(pos).0 == stamp && self.ring.claim(pos) == claim;
+            let limit = self.ring.limit();
             if limit > pos {
                 return Look::Gone(limit);
             }
@@ -230,11 +234,6 @@ impl Entries {
             entry.fault = None;
         }
         last
-    }
-
-    fn claim_word(&self, pos: u64) -> Option<u64> {
-        let many = self.ring.geometry().producers == Side::Multi;
-        many.then(|| self.ring.memory().claim(pos).load(Acquire)) // SYNC claimed.
     }
 
     fn classify(&self, pos: u64, stamp: u64, claim: Option<u64>) -> Look {
@@ -268,16 +267,14 @@ impl Entries {
             let n = claim.n;
             return Look::Entry(Box::new(EntrySnapshot { state, owner: claim.owner, n, ..blank }));
         }
-        let line = &self.ring.memory().header().producers;
-        let tail = bits.unpack_mark(line.tail.load(Acquire)).pos; // SYNC tail.
+        let tail = self.ring.tail().pos;
         if pos < tail {
             return unexplained("claimed, but neither claim nor stamp says so");
         }
         if claim.is_none() && pos == tail {
-            let intent = line.intent.load(Acquire); // SYNC intent.
+            let intent = self.ring.intent();
             if intent > tail {
-                // RELAXED: advice.
-                let id = self.ring.memory().header().shared.producer_id.load(Relaxed);
+                let id = self.ring.shared().producer_id;
                 let (owner, n) = (u16::try_from(id).unwrap_or(0), intent - tail);
                 let state = EntryState::Writing;
                 let far = (n > bits.max_units()).then_some("an intent out of reach");
@@ -291,17 +288,13 @@ impl Entries {
 
     /// Describes a record by its stamp of this lap.
     fn stamped(&self, blank: EntrySnapshot, stamp: Stamp) -> EntrySnapshot {
-        let bits = self.bits();
         let pos = blank.position;
         let single = self.ring.geometry().consumers == Side::Single;
-        let consumers = &self.ring.memory().header().consumers;
         let mut owner = stamp.owner;
         let state = match stamp.state {
             State::Ready if single => {
-                let peek = bits.unpack_mark(consumers.peek.load(Acquire)).pos; // SYNC peek.
-                if pos < peek {
-                    // RELAXED: advice.
-                    let id = self.ring.memory().header().shared.consumer_id.load(Relaxed);
+                if pos < self.ring.peek().pos {
+                    let id = self.ring.shared().consumer_id;
                     owner = u16::try_from(id).unwrap_or(0);
                     EntryState::Reading
                 } else {
@@ -325,34 +318,24 @@ impl Entries {
             entry.fault = Some("leased by stamp in a ring with one consumer");
         }
         if state.has_payload() {
-            self.describe(&mut entry);
+            self.describe_into(&mut entry);
         }
         entry
     }
 
     /// Reads length, flags, time and payload.
-    fn describe(&self, entry: &mut EntrySnapshot) {
-        let (memory, geometry) = (self.ring.memory(), self.ring.geometry());
-        let words = memory.entry(entry.position);
-        // RELAXED, both: ordered by the stamp's Acquire (SYNC committed).
-        entry.len = words.len.load(Relaxed);
-        entry.flags = words.flags.load(Relaxed);
+    fn describe_into(&self, entry: &mut EntrySnapshot) {
+        let words = self.ring.description(entry.position);
+        (entry.len, entry.flags) = (words.len, words.flags);
         entry.kind = (entry.flags & FLAG_KIND) as u8;
         entry.redeliveries = (entry.flags & FLAG_REDELIVERIES) >> REDELIVERIES_SHIFT;
         entry.inline = entry.flags & FLAG_IN_DATA == 0;
-        entry.put_at_ns = put_at(memory, entry.position);
-        let len = entry.len as usize;
-        let max = if entry.inline {
-            geometry.inline_bytes()
-        } else {
-            geometry.max_payload().min(entry.n as usize * geometry.unit_bytes as usize)
-        };
-        if len > max {
+        entry.put_at_ns = put_at(&self.ring, entry.position);
+        let (n, most) = (entry.n, self.options.payload_bytes);
+        entry.payload = describe(&self.ring, entry.position, n, entry.inline, entry.len, most);
+        if entry.payload.is_none() {
             entry.fault = Some("a length beyond its record");
-            return;
         }
-        let bytes = len.min(self.options.payload_bytes);
-        entry.payload = Some(memory.copy_unowned(entry.position, entry.inline, bytes));
     }
 
     fn blank(&self, pos: u64, stamp: u64, claim: Option<u64>) -> EntrySnapshot {
@@ -386,10 +369,8 @@ impl Entries {
             if seen == Seen::Shown {
                 continue;
             }
-            // RELAXED: nothing that it says is used.
-            let word = self.ring.memory().entry(index).stamp.load(Relaxed);
             let bits = self.bits();
-            let stamp = bits.unpack(word);
+            let (word, stamp) = self.ring.stamp(index);
             let start = self.end.saturating_sub(bits.entries());
             let (state, pos) = if seen == Seen::Inside {
                 // The one position of this index within the walk.
@@ -400,7 +381,7 @@ impl Entries {
             } else {
                 (EntryState::Reclaimed, (stamp.lap << bits.entries().trailing_zeros()) | index)
             };
-            let blank = self.blank(pos, word, self.claim_word(index));
+            let blank = self.blank(pos, word, self.ring.claim(index));
             let owner = if state == EntryState::Reclaimed { stamp.owner } else { 0 };
             return Some(EntrySnapshot { state, owner, ..blank });
         }
@@ -424,24 +405,32 @@ enum Look {
     Nothing,
 }
 
-/// Everything below may be overwritten.
-pub(super) fn limit(ring: &Ring) -> u64 {
-    let header = ring.memory().header();
-    match ring.geometry().consumers {
-        Side::Multi => header.frontier.frontier.load(Acquire), // SYNC frontier.
-        Side::Single => {
-            let word = header.consumers.head.load(Acquire); // SYNC head.
-            ring.geometry().bits().unpack_mark(word).pos
-        }
-    }
+/// Copies the first bytes of a record of `n` units, at most so many; `None` where it cannot be that
+/// long.
+pub(super) fn describe(
+    ring: &RingView,
+    pos: u64,
+    n: u64,
+    inline: bool,
+    len: u32,
+    most: usize,
+) -> Option<Vec<u8>> {
+    let geometry = ring.geometry();
+    let max = if inline {
+        geometry.inline_bytes()
+    } else {
+        geometry.max_payload().min(n as usize * geometry.unit_bytes as usize)
+    };
+    let len = len as usize;
+    (len <= max).then(|| ring.copy(pos, inline, len.min(most)))
 }
 
 /// The time of the put, where the ring keeps it.
-pub(super) fn put_at(memory: &RingMemory, pos: u64) -> Option<u64> {
-    if !memory.geometry().timestamps {
+pub(super) fn put_at(ring: &RingView, pos: u64) -> Option<u64> {
+    if !ring.geometry().timestamps {
         return None;
     }
-    let bytes = memory.copy_unowned(pos, true, INLINE_BYTES_TIMESTAMPED + 8);
+    let bytes = ring.copy(pos, true, INLINE_BYTES_TIMESTAMPED + 8);
     let time = bytes.get(INLINE_BYTES_TIMESTAMPED..)?.try_into().ok()?;
     Some(u64::from_le_bytes(time))
 }

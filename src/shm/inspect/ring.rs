@@ -2,18 +2,15 @@
 
 use std::time::Duration;
 
+use super::World;
 use super::blocked::{Blocker, blocked_by};
-use super::entry::{Entries, EntryOptions, EntryState, limit};
-use super::{World, ring_of};
+use super::entry::{Entries, EntryOptions, EntryState};
 use crate::error::OpenError;
-use crate::shm::layout::{
-    MAX_PARTICIPANTS, RING_CLOSED, RING_CLOSING, RING_DESTROYED, RING_OPEN, WaiterLine,
-};
+use crate::shm::layout::{MAX_PARTICIPANTS, RING_CLOSED, RING_CLOSING, RING_DESTROYED, RING_OPEN};
 use crate::shm::ring::{Ring, RingStats};
-use crate::shm::segment::{Role, Segment};
+use crate::shm::segment::{Role, SegmentView};
 use crate::shm::storage::{Geometry, Side};
-use crate::sync::AtomicU32;
-use crate::sync::Ordering::{Acquire, Relaxed};
+use crate::shm::view::RingView;
 
 /// Times that a ring is read anew when it went on while it was read.
 const TRIES: u32 = 8;
@@ -66,6 +63,8 @@ pub struct RingSnapshot {
     pub holds: Vec<Hold>,
     /// How many such records there are.
     pub holds_total: u64,
+    /// Time since the oldest waiting packet was put, where the ring keeps that.
+    pub oldest_waiting: Option<Duration>,
     /// Who keeps the ring from going on.
     pub blocked_by: Vec<Blocker>,
     /// What no ringway writes.
@@ -137,18 +136,12 @@ pub struct Positions {
 }
 
 impl Positions {
-    fn read(ring: &Ring) -> Self {
-        let (header, bits) = (ring.memory().header(), ring.geometry().bits());
-        // SYNC frontier, head, peek, tail, intent: from the back to the front, so that one that
-        // follows another never seems to be ahead of it.
-        let frontier = header.frontier.frontier.load(Acquire);
-        let head_hint = header.hint.head_hint.load(Acquire);
-        let head = bits.unpack_mark(header.consumers.head.load(Acquire)).pos;
-        let peek = bits.unpack_mark(header.consumers.peek.load(Acquire)).pos;
-        let tail = bits.unpack_mark(header.producers.tail.load(Acquire)).pos;
-        let intent = header.producers.intent.load(Acquire);
-        let first = header.shared.first_pos.load(Relaxed); // RELAXED: never changes.
-        Self { first, tail, intent, head, peek, frontier, head_hint }
+    fn read(ring: &RingView) -> Self {
+        // From the back to the front, so that one that follows another never seems to be ahead of it.
+        let (frontier, head_hint) = (ring.frontier(), ring.head_hint());
+        let (head, peek) = (ring.head().pos, ring.peek().pos);
+        let (tail, intent) = (ring.tail().pos, ring.intent());
+        Self { first: ring.first_pos(), tail, intent, head, peek, frontier, head_hint }
     }
 }
 
@@ -192,6 +185,8 @@ pub struct Hold {
     pub n: u64,
     /// Time since the packet was put, where the ring keeps that.
     pub age: Option<Duration>,
+    /// How long it can have been held at most: since the put, or since its holder joined.
+    pub at_most: Option<Duration>,
 }
 
 /// What is done with a record.
@@ -231,9 +226,9 @@ impl RingSnapshot {
     /// Looks at a ring of a segment.
     ///
     /// # Errors
-    /// As [`Segment::memory`].
-    pub fn take(segment: &Segment, index: usize) -> Result<Self, OpenError> {
-        let ring = ring_of(segment, index)?;
+    /// As [`SegmentView::ring_view`].
+    pub fn take(segment: &SegmentView, index: usize) -> Result<Self, OpenError> {
+        let ring = segment.ring_view(index)?;
         let mut snapshot = Self::look(&ring, &World::of_segment(segment, index));
         if let Some(config) = segment.ring_config(index) {
             snapshot.name.clone_from(&config.name);
@@ -247,10 +242,10 @@ impl RingSnapshot {
     /// Looks at a ring on the heap.
     #[must_use]
     pub fn of_local(ring: &Ring) -> Self {
-        Self::look(ring, &World::of_heap())
+        Self::look(&ring.view(), &World::of_heap())
     }
 
-    fn look(ring: &Ring, world: &World<'_>) -> Self {
+    fn look(ring: &RingView, world: &World<'_>) -> Self {
         let mut tries = 1;
         loop {
             let mut snapshot = Self::look_once(ring, world);
@@ -265,13 +260,13 @@ impl RingSnapshot {
         }
     }
 
-    fn look_once(ring: &Ring, world: &World<'_>) -> Self {
-        let (geometry, header) = (*ring.geometry(), ring.memory().header());
-        let shared = &header.shared;
+    fn look_once(ring: &RingView, world: &World<'_>) -> Self {
+        let (geometry, shared) = (*ring.geometry(), ring.shared());
         let positions = Positions::read(ring);
-        let role = |side, role, word: &AtomicU32| {
+        let (get_waiters, put_waiters) = ring.waiters();
+        let role = |side, role, word: u32| {
             (side == Side::Single).then(|| {
-                let id = world.role_id(word.load(Relaxed)); // RELAXED: advice.
+                let id = world.role_id(word);
                 RoleSnapshot { id, pid: world.person(id).pid, held: world.role_held(role) }
             })
         };
@@ -282,24 +277,21 @@ impl RingSnapshot {
             dead_letter: None,
             schema_tag: 0,
             qsize: ring.waiting(),
-            in_flight: ring.leased(0),
+            in_flight: ring.leased(),
             occupancy: ring.occupancy(),
             used_units: ring.used_units(),
-            // RELAXED, all that follow: each by itself, for people.
-            state: RingState::of_word(shared.closed.load(Relaxed)),
-            exhausted: shared.exhausted.load(Relaxed) != 0,
-            fence_needed: shared.fence_needed.load(Relaxed) != 0,
-            large_claim: shared.large_claim.load(Relaxed) != 0,
+            state: RingState::of_word(shared.closed),
+            exhausted: shared.exhausted,
+            fence_needed: shared.fence_needed,
+            large_claim: shared.large_claim,
             counters: ring.stats(),
             positions,
-            waiters: Waiters {
-                get: waiters(&header.get_waiters),
-                put: waiters(&header.put_waiters),
-            },
-            producer: role(geometry.producers, Role::Producer, &shared.producer_id),
-            consumer: role(geometry.consumers, Role::Consumer, &shared.consumer_id),
+            waiters: Waiters { get: waiters(&get_waiters), put: waiters(&put_waiters) },
+            producer: role(geometry.producers, Role::Producer, shared.producer_id),
+            consumer: role(geometry.consumers, Role::Consumer, shared.consumer_id),
             holds: Vec::new(),
             holds_total: 0,
+            oldest_waiting: None,
             blocked_by: blocked_by(ring, world),
             faults: Vec::new(),
             consistent: false,
@@ -326,13 +318,17 @@ impl RingSnapshot {
     }
 
     /// Finds what somebody writes or reads, and what is wrong.
-    fn walk(&mut self, ring: &Ring, world: &World<'_>) {
+    fn walk(&mut self, ring: &RingView, world: &World<'_>) {
         let abandoned = world.role_held(Role::Consumer) == Some(false);
-        for entry in Entries::of_ring(ring, EntryOptions::default()) {
+        for entry in Entries::of_view(ring, EntryOptions::default()) {
             if let Some(what) = entry.fault
                 && self.faults.len() < HOLDS_LISTED
             {
                 self.faults.push(Fault { what, position: entry.position });
+            }
+            let waits = matches!(entry.state, EntryState::Ready | EntryState::Returned);
+            if waits && self.oldest_waiting.is_none() {
+                self.oldest_waiting = world.age(entry.put_at_ns);
             }
             let single = self.geometry.consumers == Side::Single;
             let kind = match entry.state {
@@ -355,6 +351,7 @@ impl RingSnapshot {
                 _ => entry.owner,
             };
             let person = world.person(id);
+            let age = world.age(entry.put_at_ns);
             self.holds.push(Hold {
                 kind,
                 id,
@@ -362,24 +359,25 @@ impl RingSnapshot {
                 alive: person.alive,
                 position: entry.position,
                 n: entry.n,
-                age: world.age(entry.put_at_ns),
+                age,
+                at_most: world.held_at_most(person, age),
             });
         }
     }
 }
 
 /// The time of the put of the record at `pos`, where the ring keeps it.
-pub(super) fn put_at(ring: &Ring, pos: u64) -> Option<u64> {
-    super::entry::put_at(ring.memory(), pos)
+pub(super) fn put_at(ring: &RingView, pos: u64) -> Option<u64> {
+    super::entry::put_at(ring, pos)
 }
 
 /// What is wrong with the words of a ring that stood still.
-fn faults(ring: &Ring, snapshot: &RingSnapshot) -> Vec<Fault> {
-    let (geometry, bits) = (ring.geometry(), ring.geometry().bits());
+fn faults(ring: &RingView, snapshot: &RingSnapshot) -> Vec<Fault> {
+    let (geometry, bits) = (ring.geometry(), ring.bits());
     let at = snapshot.positions;
     let (many_consumers, many_producers) =
         (geometry.consumers == Side::Multi, geometry.producers == Side::Multi);
-    let limit = limit(ring);
+    let limit = ring.limit();
     let exposed = if many_consumers { at.head } else { at.peek };
     // A single producer stamps a record before it stores the tail, and may die in between.
     let ahead = if many_producers { 0 } else { bits.max_units() };
@@ -411,10 +409,10 @@ fn faults(ring: &Ring, snapshot: &RingSnapshot) -> Vec<Fault> {
     wrong.map(|(_, what, position)| Fault { what, position }).chain(state).collect()
 }
 
-fn waiters(line: &WaiterLine) -> Vec<u16> {
+fn waiters(words: &[u64]) -> Vec<u16> {
     let mut ids = Vec::new();
-    for (index, word) in (0_u16..).zip(&line.words) {
-        let mut bits = word.load(Relaxed); // RELAXED: a snapshot for people.
+    for (index, &word) in (0_u16..).zip(words) {
+        let mut bits = word;
         while bits != 0 {
             let id = index * 64 + bits.trailing_zeros() as u16;
             if id != 0 && u32::from(id) <= MAX_PARTICIPANTS {

@@ -19,15 +19,15 @@ use super::{Origin, page_bytes};
 pub enum Access {
     /// Reads and writes it.
     Shared,
-    /// Sees it change, but never changes it: writing goes to a private copy of the page.
-    Private,
+    /// Sees it change, and cannot change it: a store would kill the process.
+    ReadOnly,
 }
 
 impl Access {
-    const fn flags(self) -> MapFlags {
+    const fn protection(self) -> ProtFlags {
         match self {
-            Self::Shared => MapFlags::MAP_SHARED,
-            Self::Private => MapFlags::MAP_PRIVATE.union(MapFlags::MAP_NORESERVE),
+            Self::Shared => ProtFlags::PROT_READ.union(ProtFlags::PROT_WRITE),
+            Self::ReadOnly => ProtFlags::PROT_READ,
         }
     }
 }
@@ -63,6 +63,10 @@ impl Mapping {
         all.place(0, file, offset, bytes, access)?;
         if mirrored != 0 {
             all.place(bytes, file, offset + (bytes - mirrored), mirrored, access)?;
+        }
+        if access == Access::ReadOnly {
+            // In a forked child it shows the same file, and nothing can be done to it there either.
+            return Ok(all);
         }
         all.advise(MmapAdvise::MADV_DONTFORK)?;
         // A filesystem dump is better made by a tool; a core dump need not hold gigabytes.
@@ -109,8 +113,8 @@ impl Mapping {
             return Err(TOO_LONG.into());
         }
         let address = NonZeroUsize::new(self.base.as_ptr() as usize + at as usize);
-        let protection = ProtFlags::PROT_READ | ProtFlags::PROT_WRITE;
-        let flags = access.flags() | MapFlags::MAP_FIXED;
+        let protection = access.protection();
+        let flags = MapFlags::MAP_SHARED | MapFlags::MAP_FIXED;
         // SAFETY: MAP_FIXED replaces only what `reserve` got for us: `at + bytes` was checked
         // against it, and nobody has a pointer into it yet. The file has these bytes (segments are
         // allocated in full and never truncated; whoever truncates one gets SIGBUS, not corruption).
@@ -124,7 +128,8 @@ impl Mapping {
         Ok(())
     }
 
-    /// The first byte. Valid for as long as the mapping lives, in the process that made it.
+    /// The first byte. Valid for as long as the mapping lives, in the process that made it; to be
+    /// written only where the access allows it.
     #[must_use]
     pub fn base(&self) -> *mut u8 {
         self.base.as_ptr().cast()

@@ -62,6 +62,8 @@ pub struct Ring {
     last_pos: u64,
     inline_bytes: usize,
     max_payload: usize,
+    /// What events call it; empty where nobody said.
+    label: Box<str>,
 }
 
 /// Room for one record or a run, owned by the caller until committed or abandoned.
@@ -170,7 +172,20 @@ impl Ring {
             inline_bytes: geometry.inline_bytes(),
             max_payload: geometry.max_payload(),
             memory,
+            label: Box::default(),
         }
+    }
+
+    /// Says what events call it: `SEGMENT:RING`.
+    #[must_use]
+    pub fn labelled(self, label: impl Into<Box<str>>) -> Self {
+        Self { label: label.into(), ..self }
+    }
+
+    /// What events call it; empty where nobody said.
+    #[must_use]
+    pub fn label(&self) -> &str {
+        &self.label
     }
 
     /// Longest payload, in bytes.
@@ -387,6 +402,7 @@ impl Ring {
         }
         // RELAXED: a statistic.
         self.memory.header().consumers.redelivered.fetch_add(1, Relaxed);
+        crate::events::redelivered(&self.label, pos, flags >> REDELIVERIES_SHIFT);
         flags
     }
 

@@ -8,7 +8,7 @@ use rustix::fs::{FileType, Mode, OFlags, Stat};
 use rustix::io::Errno;
 
 use super::blueprint::Blueprint;
-use super::{GATE_PATIENCE, Segment, io_error};
+use super::{GATE_PATIENCE, Segment, SegmentView, io_error};
 use crate::error::OpenError;
 use crate::shm::directory::{Directory, complain_about, refused, stat_of};
 use crate::shm::layout::{
@@ -44,7 +44,8 @@ impl Segment {
                 // Removed between opening it and the gate; a successor may have the name.
                 continue;
             }
-            let mut segment = Self::of_named(directory, name, file, Access::Shared)?;
+            let view = SegmentView::of_named(directory, name, file, Access::Shared)?;
+            let mut segment = Self::of_view(view);
             match segment.state()? {
                 STATE_DESTROYED => {
                     // Its destroyer died before the unlink: finish that, and look again.
@@ -63,17 +64,16 @@ impl Segment {
     /// Opens a segment to look at it: joins nothing, takes no lock, and cannot change a byte of it.
     /// Works on wedged, abandoned and destroyed ones.
     ///
-    /// The mapping is private: it shows what others write, and anything written through it stays in
-    /// this process.
+    /// Everything is mapped read only, and [`SegmentView`] has no way to write.
     ///
     /// # Errors
     /// As [`Segment::attach`], without those about joining.
     pub fn open_readonly(
         directory: &Directory,
         name: &SegmentName,
-    ) -> Result<Arc<Self>, OpenError> {
+    ) -> Result<Arc<SegmentView>, OpenError> {
         let file = open_named(directory, name, OFlags::RDONLY)?;
-        Ok(Arc::new(Self::of_named(directory, name, file, Access::Private)?))
+        Ok(Arc::new(SegmentView::of_named(directory, name, file, Access::ReadOnly)?))
     }
 
     /// Opens a copy of a segment's file, wherever it lies and whoever owns it, to look at it. As
@@ -82,17 +82,31 @@ impl Segment {
     /// # Errors
     /// [`OpenError::NotFound`], [`OpenError::Permission`] where the system refuses,
     /// [`OpenError::Corrupt`], [`OpenError::Io`].
-    pub fn open_raw_file(path: &Path) -> Result<Arc<Self>, OpenError> {
+    pub fn open_raw_file(path: &Path) -> Result<Arc<SegmentView>, OpenError> {
         check_pages(path)?;
-        let flags = OFlags::RDONLY | OFlags::CLOEXEC | OFlags::NONBLOCK | OFlags::NOCTTY;
-        let fd = rustix::fs::open(path, flags, Mode::empty())
-            .map_err(|errno| refused(path, "opening the file", errno))?;
-        let file = File::from(fd);
-        check_kind(&stat_of(&file, path)?, path)?;
+        let file = open_unnamed(path)?;
         let blueprint = Blueprint::read(&file, path)?;
-        Ok(Arc::new(Self::assemble(None, path.to_owned(), file, blueprint, Access::Private)?))
+        let path = path.to_owned();
+        Ok(Arc::new(SegmentView::assemble(None, path, file, blueprint, Access::ReadOnly)?))
     }
 
+    /// The state word, which is one of the two.
+    pub(super) fn state(&self) -> Result<u32, OpenError> {
+        self.check_origin()?;
+        let control = self.table.control().ok_or(OpenError::Forked { path: self.path.clone() })?;
+        // SYNC destroyed (pairs with `mark_destroyed`).
+        match control.state.load(Ordering::Acquire) {
+            state @ (STATE_LIVE | STATE_DESTROYED) => Ok(state),
+            other => Err(OpenError::Corrupt {
+                path: self.path.clone(),
+                what: format!("state {other} is neither live nor destroyed"),
+                offset: self.blueprint.plan.control_offset,
+            }),
+        }
+    }
+}
+
+impl SegmentView {
     /// Reads, checks and maps a file opened by its name.
     pub(super) fn of_named(
         directory: &Directory,
@@ -111,21 +125,6 @@ impl Segment {
             return Err(OpenError::Corrupt { path, what, offset });
         }
         Self::assemble(Some((directory.clone(), name.clone())), path, file, blueprint, access)
-    }
-
-    /// The state word, which is one of the two.
-    pub(super) fn state(&self) -> Result<u32, OpenError> {
-        self.check_origin()?;
-        let control = self.table.control().ok_or(OpenError::Forked { path: self.path.clone() })?;
-        // SYNC destroyed (pairs with `mark_destroyed`).
-        match control.state.load(Ordering::Acquire) {
-            state @ (STATE_LIVE | STATE_DESTROYED) => Ok(state),
-            other => Err(OpenError::Corrupt {
-                path: self.path.clone(),
-                what: format!("state {other} is neither live nor destroyed"),
-                offset: self.blueprint.plan.control_offset,
-            }),
-        }
     }
 }
 
@@ -166,6 +165,16 @@ fn pass_after_turns(file: &File, deadline_ns: u64) -> std::io::Result<Option<Byt
         }
         ByteLock::try_shared(file, LOCK_GATE)
     })
+}
+
+/// Opens a copy in a file, wherever it lies, to read it.
+pub(super) fn open_unnamed(path: &Path) -> Result<File, OpenError> {
+    let flags = OFlags::RDONLY | OFlags::CLOEXEC | OFlags::NONBLOCK | OFlags::NOCTTY;
+    let fd = rustix::fs::open(path, flags, Mode::empty())
+        .map_err(|errno| refused(path, "opening the file", errno))?;
+    let file = File::from(fd);
+    check_kind(&stat_of(&file, path)?, path)?;
+    Ok(file)
 }
 
 /// Opens the file of a name, following no link, and checks what it is and whose.

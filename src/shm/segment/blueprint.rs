@@ -104,7 +104,7 @@ impl Blueprint {
     }
 }
 
-fn checksum(header: &SegmentHeader, records: &[RingRecord]) -> u64 {
+pub(super) fn checksum(header: &SegmentHeader, records: &[RingRecord]) -> u64 {
     let mut hash = Xxh3::new();
     hash.update(bytemuck::bytes_of(&SegmentHeader { checksum: 0, ..*header }));
     hash.update(bytemuck::cast_slice(records));
@@ -151,8 +151,8 @@ fn unpadded(padded: &[u8; 64]) -> Option<&str> {
 }
 
 /// Checks one file's numbers.
-struct Check<'a> {
-    path: &'a Path,
+pub(super) struct Check<'a> {
+    pub(super) path: &'a Path,
 }
 
 macro_rules! at_header {
@@ -240,7 +240,7 @@ impl Check<'_> {
         }
     }
 
-    fn ring(&self, record: &RingRecord, at: u64) -> Result<RingConfig, OpenError> {
+    pub(super) fn ring(&self, record: &RingRecord, at: u64) -> Result<RingConfig, OpenError> {
         let text = |padded: &[u8; 64], field: &str, offset: usize| {
             unpadded(padded).map(str::to_owned).ok_or_else(|| {
                 self.corrupt(format!("{field} is no padded text"), at + offset as u64)

@@ -9,22 +9,24 @@ use std::path::PathBuf;
 use rustix::fs::OFlags;
 
 use super::attach::open_named;
-use super::{Segment, io_error};
+use super::{Segment, SegmentView, io_error};
 use crate::error::OpenError;
 use crate::shm::Lifetime;
 use crate::shm::directory::{Directory, stat_of};
 use crate::shm::layout::{LOCK_GATE, LOCK_PARTICIPANT, MAX_PARTICIPANTS, STATE_DESTROYED};
 use crate::shm::names::SegmentName;
 use crate::shm::os::{Access, ByteLock, LockKind};
-use crate::shm::ring::stamp::State;
-use crate::shm::storage::{RingMemory, Side};
-use crate::sync::{Ordering, crash_point};
+use crate::sync::crash_point;
 
 /// What may be removed.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct CleanOptions {
     /// Also `keep` segments in which packets wait.
     pub discard: bool,
+    /// Spare `ephemeral` and `job` segments in which packets wait, too.
+    pub spare_packets: bool,
+    /// Remove nothing: say what would be removed.
+    pub dry_run: bool,
 }
 
 /// What was done about one segment.
@@ -50,7 +52,7 @@ pub enum CleanOutcome {
     },
     /// Left alone: somebody is alive in it, or just joins.
     Live,
-    /// Left alone: it is to be kept, and holds so many packets that are not acknowledged.
+    /// Left alone: it is to be kept, or packets are to be spared, and it holds so many packets that are not acknowledged.
     Kept {
         /// Packets in it.
         packets: u64,
@@ -84,7 +86,9 @@ impl Segment {
                 CleanReport { path: directory.path_of(&name), name, outcome }
             })
             .collect();
-        directory.remove_empty_directories();
+        if !options.dry_run {
+            directory.remove_empty_directories();
+        }
         Ok(reports)
     }
 
@@ -97,21 +101,7 @@ impl Segment {
         directory: &Directory,
         name: &SegmentName,
     ) -> Result<CleanOutcome, OpenError> {
-        clean_one(directory, name, CleanOptions { discard: true }, true)
-    }
-
-    /// Counts the packets of all rings that nobody has acknowledged: waiting, or leased. Exact when
-    /// nothing is in progress. Maps every ring for a moment.
-    ///
-    /// # Errors
-    /// As [`Segment::memory`].
-    pub fn packets_left(&self) -> Result<u64, OpenError> {
-        let mut packets = 0;
-        for index in 0..self.rings.len() {
-            packets += not_acknowledged(&*self.memory(index)?);
-            self.trim(index);
-        }
-        Ok(packets)
+        clean_one(directory, name, CleanOptions { discard: true, ..CleanOptions::default() }, true)
     }
 }
 
@@ -125,7 +115,7 @@ fn clean_one(
         Err(OpenError::NotFound { .. }) => return Ok(CleanOutcome::Gone),
         opened => opened?,
     };
-    let segment = Segment::of_named(directory, name, file, Access::Shared)?;
+    let segment = Segment::of_view(SegmentView::of_named(directory, name, file, Access::Shared)?);
     let path = segment.path();
     if only_jobs && segment.lifetime() != Lifetime::Job {
         return Ok(CleanOutcome::OtherLifetime(segment.lifetime()));
@@ -139,7 +129,9 @@ fn clean_one(
     }
     if segment.state()? == STATE_DESTROYED {
         // Its destroyer died before the unlink; who is still in it may not know yet.
-        segment.finish_removal_under_gate()?;
+        if !options.dry_run {
+            segment.finish_removal_under_gate()?;
+        }
         return Ok(CleanOutcome::Removed { packets: 0 });
     }
     // Every byte there can be, at once: one that is held shows somebody alive.
@@ -150,39 +142,12 @@ fn clean_one(
     let Some(_everybody) = everybody else { return Ok(CleanOutcome::Live) };
     crash_point("clean.locked");
     let packets = segment.packets_left()?;
-    if segment.lifetime() == Lifetime::Keep && packets != 0 && !options.discard {
+    let spared = segment.lifetime() == Lifetime::Keep || options.spare_packets;
+    if spared && packets != 0 && !options.discard {
         return Ok(CleanOutcome::Kept { packets });
     }
-    segment.remove_under_gate()?;
+    if !options.dry_run {
+        segment.remove_under_gate()?;
+    }
     Ok(CleanOutcome::Removed { packets })
-}
-
-/// Packets of one ring that nobody has acknowledged. Bounded, whatever the words say.
-fn not_acknowledged(memory: &RingMemory) -> u64 {
-    let geometry = memory.geometry();
-    let bits = geometry.bits();
-    let header = memory.header();
-    // RELAXED: everybody is dead, or the number is a snapshot anyway.
-    let tail = bits.unpack_mark(header.producers.tail.load(Ordering::Relaxed));
-    let head = bits.unpack_mark(header.consumers.head.load(Ordering::Relaxed));
-    let mut packets = bits.waiting(head, tail);
-    if geometry.producers == Side::Multi {
-        // A claim at the tail that nobody has helped forward may be committed already.
-        let claim = bits.unpack(memory.claim(tail.pos).load(Ordering::Relaxed));
-        let claimed = matches!(claim.state, State::Claimed | State::Run);
-        packets += u64::from(claimed && claim.lap == bits.lap(tail.pos));
-    }
-    if geometry.consumers == Side::Multi {
-        let mut pos = header.frontier.frontier.load(Ordering::Relaxed);
-        for _ in 0..geometry.entries() {
-            if pos >= head.pos {
-                break;
-            }
-            let stamp = bits.unpack(memory.entry(pos).stamp.load(Ordering::Relaxed));
-            let current = stamp.lap == bits.lap(pos);
-            packets += u64::from(current && matches!(stamp.state, State::Reading | State::Ready));
-            pos += if current { stamp.n } else { 1 };
-        }
-    }
-    packets
 }

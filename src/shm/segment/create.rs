@@ -13,7 +13,7 @@ use rustix::process::Gid;
 use super::attach::{TRIES, check_pages, open_named};
 use super::blueprint::Blueprint;
 use super::config::SegmentConfig;
-use super::{Segment, io_error};
+use super::{Segment, SegmentView, io_error};
 use crate::error::OpenError;
 use crate::shm::directory::{Directory, refused};
 use crate::shm::layout::{STATE_DESTROYED, STATE_LIVE};
@@ -58,7 +58,7 @@ impl Segment {
     }
 
     /// Attaches to the segment if it exists, and creates it otherwise. An existing one is not compared
-    /// with `config`: see [`Segment::rings`] and [`Segment::lifetime`].
+    /// with `config`: see [`SegmentView::rings`] and [`SegmentView::lifetime`].
     ///
     /// # Errors
     /// As [`Segment::attach`] and [`Segment::create`], but neither [`OpenError::NotFound`] nor
@@ -98,7 +98,8 @@ impl Segment {
         blueprint.write(&file).map_err(io_error(&path, "writing the header"))?;
         crash_point("create.written");
         let home = Some((directory.clone(), config.name.clone()));
-        let mut segment = Self::assemble(home, path, file, blueprint, Access::Shared)?;
+        let view = SegmentView::assemble(home, path, file, blueprint, Access::Shared)?;
+        let mut segment = Self::of_view(view);
         if let Some(control) = segment.table.control() {
             // RELAXED: private until it has a name, and the kernel's own locks publish that.
             control.state.store(STATE_LIVE, Ordering::Relaxed);
@@ -141,7 +142,8 @@ fn name_is_taken(directory: &Directory, config: &SegmentConfig) -> Result<bool, 
         // Not ours to judge, but there.
         Err(_) => return Ok(true),
     };
-    let Ok(there) = Segment::of_named(directory, &config.name, file, Access::Shared) else {
+    let view = SegmentView::of_named(directory, &config.name, file, Access::Shared);
+    let Ok(there) = view.map(Segment::of_view) else {
         return Ok(true);
     };
     if there.state().is_ok_and(|state| state == STATE_DESTROYED) {

@@ -5,8 +5,8 @@ use std::path::PathBuf;
 
 use rustix::fs::OFlags;
 
-use super::Segment;
 use super::attach::open_named;
+use super::{Role, Segment, SegmentView};
 use crate::error::OpenError;
 use crate::shm::directory::Directory;
 use crate::shm::layout::STATE_DESTROYED;
@@ -14,7 +14,6 @@ use crate::shm::names::SegmentName;
 use crate::shm::os;
 use crate::shm::participant::{self, ParticipantInfo};
 use crate::shm::storage::Side;
-use crate::sync::Ordering;
 
 /// A segment's file, as found in a directory, not opened any further.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -99,12 +98,14 @@ impl Segment {
             Err(OpenError::NotFound { .. }) => Ok(false),
             Err(error) => Err(error),
             Ok(file) => {
-                let blueprint = super::Blueprint::read(&file, &directory.path_of(name))?;
+                let blueprint = super::blueprint::Blueprint::read(&file, &directory.path_of(name))?;
                 Ok(blueprint.header.uuid == uuid)
             }
         }
     }
+}
 
+impl SegmentView {
     /// Describes everybody in the table that has not left in order, alive or dead. A system call for
     /// each. Empty in a forked child.
     #[must_use]
@@ -120,14 +121,14 @@ impl Segment {
     /// [`OpenError::Forked`].
     pub fn control_stats(&self) -> Result<ControlStats, OpenError> {
         self.check_origin()?;
-        let control = self.table.control().ok_or(OpenError::Forked { path: self.path.clone() })?;
+        let forked = || OpenError::Forked { path: self.path.clone() };
+        let control = self.table.read_control().ok_or_else(forked)?;
         let header = &self.blueprint.header;
-        // RELAXED: a snapshot for people, each word by itself.
         Ok(ControlStats {
-            destroyed: control.state.load(Ordering::Relaxed) == STATE_DESTROYED,
-            fence_needed: control.fence_needed.load(Ordering::Relaxed) != 0,
-            joined_total: control.joined_total.load(Ordering::Relaxed),
-            recovered_total: control.recovered_total.load(Ordering::Relaxed),
+            destroyed: control.state == STATE_DESTROYED,
+            fence_needed: control.fence_needed,
+            joined_total: control.joined_total,
+            recovered_total: control.recovered_total,
             max_participants: header.max_participants,
             creator_pid: header.creator_pid,
             creator_uid: header.creator_uid,
@@ -162,5 +163,21 @@ impl Segment {
             .zip(ends)
             .map(|(&(what, ring, offset), end)| MapPart { what, ring, offset, bytes: end - offset })
             .collect()
+    }
+    /// Says whether somebody holds a role. A system call; true when in doubt.
+    #[must_use]
+    pub fn role_held(&self, ring: usize, role: Role) -> bool {
+        os::is_held(&self.file, role.lock_byte(ring)).unwrap_or(true)
+    }
+
+    /// Counts the packets of all rings that nobody has acknowledged: waiting, or leased. Exact when
+    /// nothing is in progress. Maps every ring for a moment.
+    ///
+    /// # Errors
+    /// As [`SegmentView::ring_view`].
+    pub fn packets_left(&self) -> Result<u64, OpenError> {
+        let _one_mapping = self.window()?;
+        let rings = 0..self.rings().len();
+        rings.map(|index| Ok(self.ring_view(index)?.not_acknowledged())).sum()
     }
 }

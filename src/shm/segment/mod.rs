@@ -24,26 +24,26 @@ mod create;
 mod inspect;
 mod remove;
 mod roles;
+mod salvage;
+mod view;
 
-use std::collections::HashMap;
 use std::fmt;
-use std::fs::File;
-use std::path::{Path, PathBuf};
+use std::ops::Deref;
+use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use blueprint::Blueprint;
 pub use clean::{CleanOptions, CleanOutcome, CleanReport};
 pub use config::{RingConfig, SegmentConfig};
 pub use inspect::{ControlStats, MapPart, SegmentEntry};
 pub use roles::{Role, RoleGuard};
+pub use salvage::{HeaderField, Salvage};
+pub use view::SegmentView;
 
 use crate::error::OpenError;
+use crate::events;
 use crate::shm::Lifetime;
-use crate::shm::directory::Directory;
 use crate::shm::layout::STATE_LIVE;
-use crate::shm::mapped::{Table, map_ring};
-use crate::shm::names::SegmentName;
-use crate::shm::os::Access;
+use crate::shm::mapped::map_ring;
 use crate::shm::participant::{self, Membership};
 use crate::shm::ring::Ring;
 use crate::shm::segment_peers::SegmentPeers;
@@ -87,20 +87,21 @@ pub enum Unusable {
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 pub struct Segment {
-    /// Where the file has its name; a raw file has none.
-    home: Option<(Directory, SegmentName)>,
-    path: PathBuf,
-    /// The kept descriptor. No lock is ever taken on it, so it sees everybody's, and a forked child
-    /// that inherits it keeps nobody alive.
-    file: File,
-    blueprint: Blueprint,
-    indices: HashMap<String, usize>,
-    table: Table,
-    access: Access,
+    view: SegmentView,
     rings: Box<[Mutex<Option<Arc<RingMemory>>>]>,
-    /// `None` where it was opened to look only.
+    /// `None` before it has joined, and while it is cleaned.
     membership: Option<Membership>,
     barrier_refused: bool,
+}
+
+/// What can be seen of it.
+impl Deref for Segment {
+    type Target = SegmentView;
+
+    #[inline]
+    fn deref(&self) -> &SegmentView {
+        &self.view
+    }
 }
 
 impl fmt::Debug for Segment {
@@ -113,29 +114,10 @@ impl fmt::Debug for Segment {
 }
 
 impl Segment {
-    fn assemble(
-        home: Option<(Directory, SegmentName)>,
-        path: PathBuf,
-        file: File,
-        blueprint: Blueprint,
-        access: Access,
-    ) -> Result<Self, OpenError> {
-        let header = &blueprint.header;
-        let table = Table::map(&file, header.control_offset, header.max_participants, access)
-            .map_err(io_error(&path, "mapping the table of participants"))?;
-        let names = blueprint.rings.iter().map(|ring| ring.name.clone());
-        Ok(Self {
-            home,
-            file,
-            table,
-            access,
-            indices: names.zip(0..).collect(),
-            rings: blueprint.rings.iter().map(|_| Mutex::new(None)).collect(),
-            path,
-            blueprint,
-            membership: None,
-            barrier_refused: false,
-        })
+    /// The caller has checked the file, and opened it to write.
+    fn of_view(view: SegmentView) -> Self {
+        let rings = view.rings().iter().map(|_| Mutex::new(None)).collect();
+        Self { view, rings, membership: None, barrier_refused: false }
     }
 
     /// Takes a place in the table. The caller holds the gate, or the file has no name yet.
@@ -155,6 +137,7 @@ impl Segment {
             participant::JoinError::Scrub(error) => error,
             participant::JoinError::Io(source) => io_error(&self.path, "joining")(source),
         })?);
+        events::attached(&self.path, self.participant_id());
         Ok(())
     }
 
@@ -165,6 +148,7 @@ impl Segment {
             let ring = Ring::new(RingMemory::clone(&*self.memory(index)?));
             crate::shm::recovery::scrub_ring(&ring, id);
         }
+        events::recovered_participant(&self.path, id);
         Ok(())
     }
 
@@ -174,66 +158,6 @@ impl Segment {
             // RELAXED: a publisher may see it late, and a sleeper's slice bounds what that costs.
             control.fence_needed.store(1, Ordering::Relaxed);
         }
-    }
-
-    /// Its name; `None` for a raw file.
-    #[must_use]
-    pub fn name(&self) -> Option<&SegmentName> {
-        self.home.as_ref().map(|(_, name)| name)
-    }
-
-    /// Where its file was opened.
-    #[must_use]
-    pub fn path(&self) -> &Path {
-        &self.path
-    }
-
-    /// Its identity: random, fixed at creation. A later segment of the same name has another one.
-    #[must_use]
-    pub fn uuid(&self) -> [u8; 16] {
-        self.blueprint.header.uuid
-    }
-
-    /// How long it lives.
-    #[must_use]
-    pub fn lifetime(&self) -> Lifetime {
-        self.blueprint.lifetime
-    }
-
-    /// Size of the file, in bytes, all of it reserved.
-    #[must_use]
-    pub fn total_bytes(&self) -> u64 {
-        self.blueprint.plan.total_bytes
-    }
-
-    /// All rings, in the order of their indices.
-    #[must_use]
-    pub fn rings(&self) -> &[RingConfig] {
-        &self.blueprint.rings
-    }
-
-    /// A ring's configuration; `None` for an index out of range.
-    #[must_use]
-    pub fn ring_config(&self, index: usize) -> Option<&RingConfig> {
-        self.blueprint.rings.get(index)
-    }
-
-    /// Finds a ring by its name.
-    ///
-    /// # Errors
-    /// [`OpenError::NoSuchRing`] names those there are.
-    pub fn ring_index(&self, name: &str) -> Result<usize, OpenError> {
-        self.indices.get(name).copied().ok_or_else(|| self.no_such_ring(name.to_owned()))
-    }
-
-    fn no_such_ring(&self, ring: String) -> OpenError {
-        const SHOWN: usize = 32;
-        let have = self.rings().iter().take(SHOWN).map(|ring| ring.name.clone()).collect();
-        OpenError::NoSuchRing { path: self.path.clone(), ring, have }
-    }
-
-    fn ring_at(&self, index: usize) -> Result<&RingConfig, OpenError> {
-        self.ring_config(index).ok_or_else(|| self.no_such_ring(format!("#{index}")))
     }
 
     /// Maps a ring's extent, once; later calls give the same mapping.
@@ -256,7 +180,7 @@ impl Segment {
         if let Some(memory) = &*slot {
             return Ok(Arc::clone(memory));
         }
-        let memory = map_ring(&self.file, start, geometry, self.access)
+        let memory = map_ring(&self.file, start, geometry)
             .map_err(io_error(&self.path, "mapping a ring"))?;
         Ok(Arc::clone(slot.insert(Arc::new(memory))))
     }
@@ -276,7 +200,7 @@ impl Segment {
         Arc::new(SegmentPeers::new(Arc::clone(self), index))
     }
 
-    /// This attachment's id, 1..=1023; 0 where it was opened to look only.
+    /// This attachment's id, 1..=1023.
     #[must_use]
     pub fn participant_id(&self) -> u16 {
         self.membership.as_ref().map_or(0, |membership| membership.id)
@@ -302,12 +226,6 @@ impl Segment {
         self.check() == Err(Unusable::Destroyed)
     }
 
-    /// Says whether its name still leads to this very file. Costs system calls.
-    #[must_use]
-    pub fn still_linked(&self) -> bool {
-        self.home.as_ref().is_some_and(|(directory, name)| directory.leads_to(name, &self.file))
-    }
-
     /// What a user should be told about: a directory that is not in memory, a kernel without
     /// process-wide barriers.
     #[must_use]
@@ -326,22 +244,6 @@ impl Segment {
         }
         warnings
     }
-
-    pub(crate) fn file(&self) -> &File {
-        &self.file
-    }
-
-    pub(crate) fn table(&self) -> &Table {
-        &self.table
-    }
-
-    fn check_origin(&self) -> Result<(), OpenError> {
-        if self.table.origin().is_here() {
-            Ok(())
-        } else {
-            Err(OpenError::Forked { path: self.path.clone() })
-        }
-    }
 }
 
 impl Drop for Segment {
@@ -351,11 +253,13 @@ impl Drop for Segment {
             // A forked child: the parent is the participant. Dropping the lock here does nothing.
             return;
         }
+        let id = membership.id;
         if self.lifetime() == Lifetime::Ephemeral {
             self.leave_and_maybe_remove(membership);
         } else {
             participant::leave(&self.table, membership);
         }
+        events::detached(&self.path, id);
     }
 }
 

@@ -20,14 +20,9 @@ impl Segment {
     /// of the same name is not touched.
     ///
     /// # Errors
-    /// [`OpenError::Permission`] where it was opened to look only, [`OpenError::Forked`],
-    /// [`OpenError::Io`] (also when a stopped process holds the gate for seconds).
+    /// [`OpenError::Forked`], [`OpenError::Permission`], [`OpenError::Io`] (also when a stopped process holds the gate for seconds).
     pub fn destroy(&self) -> Result<(), OpenError> {
         self.check_origin()?;
-        if self.membership.is_none() {
-            let reason = "it was opened to look at, not to change".into();
-            return Err(OpenError::Permission { path: self.path.clone(), reason });
-        }
         self.finish_removal()
     }
 

@@ -9,7 +9,7 @@ use super::config::invalid;
 use super::{Segment, io_error};
 use crate::error::OpenError;
 use crate::shm::layout::{LOCK_ROLE, SharedLine};
-use crate::shm::os::{self, ByteLock};
+use crate::shm::os::ByteLock;
 use crate::shm::participant;
 use crate::shm::storage::{Geometry, Side};
 use crate::sync::{AtomicU32, Ordering, crash_point};
@@ -33,7 +33,7 @@ impl Role {
         }
     }
 
-    fn lock_byte(self, ring: usize) -> u64 {
+    pub(super) fn lock_byte(self, ring: usize) -> u64 {
         LOCK_ROLE + 2 * ring as u64 + u64::from(self == Self::Consumer)
     }
 
@@ -75,10 +75,6 @@ impl Segment {
             return Err(invalid("role", reason));
         }
         self.check_origin()?;
-        if self.membership.is_none() {
-            let reason = "it was opened to look at, not to change".into();
-            return Err(OpenError::Permission { path: self.path.clone(), reason });
-        }
         if self.is_destroyed() {
             return Err(OpenError::Destroyed { path: self.path.clone() });
         }
@@ -97,12 +93,6 @@ impl Segment {
         // RELAXED: as above.
         holder.store(self.participant_id().into(), Ordering::Relaxed);
         Ok(RoleGuard { _lock: lock, _segment: Arc::clone(self) })
-    }
-
-    /// Says whether somebody holds a role. A system call; true when in doubt.
-    #[must_use]
-    pub fn role_held(&self, ring: usize, role: Role) -> bool {
-        os::is_held(&self.file, role.lock_byte(ring)).unwrap_or(true)
     }
 
     fn display_name(&self) -> String {

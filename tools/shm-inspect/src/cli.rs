@@ -1,31 +1,41 @@
-//! The command line.
+//! The command line. What belongs to one verb alone is in `cli/verbs.rs`.
+
+mod verbs;
 
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand};
 use clap_complete::Shell;
 
-/// Looks into ringway segments, live, wedged or abandoned, and changes nothing
+pub(crate) use verbs::*;
+
+/// Looks into ringway segments, live, wedged or abandoned; only put, get, replay and clean change anything
 #[derive(Debug, Parser)]
 #[command(
     version,
     about,
+    max_term_width = 100,
     after_help = "\
 SEGMENT is the name of a segment (job-42, team/ingest), or the path of a copy made by
 `dump --raw` (job-42.raw; a name that exists as both is the segment, ./job-42 the file).
-SEGMENT:RING means one ring of it.
+SEGMENT:RING means one ring of it; where a RING is wanted and the segment has only one,
+its name may be left out.
 
 Examples:
   shm-inspect list                             what there is
   shm-inspect show job-42                      participants, rings, who blocks, memory map
   shm-inspect show job-42:words --json | jq .rings[0].blocked_by
+  shm-inspect watch                            a screen that refreshes
+  shm-inspect peek job-42:words                the packets that wait, left where they are
   shm-inspect dump job-42:words                every packet in the ring, in hex and text
   shm-inspect dump job-42 --raw job-42.raw     a copy of all of it, to look at elsewhere
   shm-inspect show ./job-42.raw
+  shm-inspect doctor                           what is wrong, and how to mend it
+  shm-inspect clean --dry-run                  what nobody uses any more
 
 Exit codes:
   0  fine
-  1  findings: something printed is damaged or could not be read
+  1  findings: something printed is damaged or could not be read, or not all could be done
   2  wrong usage, or what was asked for is not there or is no segment"
 )]
 pub(crate) struct Cli {
@@ -35,7 +45,7 @@ pub(crate) struct Cli {
     pub(crate) verb: Verb,
 }
 
-#[derive(Debug, Args)]
+#[derive(Clone, Debug, Args)]
 pub(crate) struct Common {
     /// Where the segments lie [default: $RINGWAY_DIR, else /dev/shm/ringway-UID]
     #[arg(long, value_name = "DIR", global = true)]
@@ -67,6 +77,41 @@ pub(crate) enum Verb {
     },
     /// Shows the entries of the rings with their payloads, or copies the whole segment to a file
     Dump(DumpArgs),
+    /// Shows the packets that wait in a ring, and leaves them there
+    Peek(PeekArgs),
+    /// Shows rates, occupancy and participants on a screen that refreshes
+    Watch(WatchArgs),
+    /// Measures how often packets pass through a ring
+    Hz(HzArgs),
+    /// Lists the rings, those whose oldest packet waits longest first
+    Top(TopArgs),
+    /// Copies the packets that pass through a ring into a file, and takes none of them
+    Record(RecordArgs),
+    /// Puts the packets of a recording into a ring (changes the ring)
+    Replay(ReplayArgs),
+    /// Puts what it reads from standard input into a ring (changes the ring)
+    Put(PutArgs),
+    /// Takes packets out of a ring and writes them to standard output (changes the ring)
+    Get(GetArgs),
+    /// Removes the segments in which nobody is alive (deletes files)
+    Clean(CleanArgs),
+    /// Looks for what is wrong with the directory, the system and the segments, and says what mends it
+    #[command(after_help = "Examples:\n  shm-inspect doctor\n  \
+        shm-inspect doctor --json | jq -r '.[] | select(.severity != \"ok\") | .mend'")]
+    Doctor,
+    /// Prints the numbers of all rings in the text form that Prometheus reads
+    #[command(after_help = "Example:\n  \
+        shm-inspect metrics > /var/lib/node_exporter/ringway.prom.new &&\n    \
+        mv /var/lib/node_exporter/ringway.prom.new /var/lib/node_exporter/ringway.prom")]
+    Metrics,
+    /// Writes the manual page to standard output, or the pages of all verbs into a directory
+    #[command(after_help = "Examples:\n  shm-inspect man | man -l -\n  \
+        shm-inspect man ~/.local/share/man/man1")]
+    Man {
+        /// An existing directory: one page for the program, and one for each verb
+        #[arg(value_name = "DIR")]
+        into: Option<PathBuf>,
+    },
     /// Writes a completion script to standard output
     #[command(after_help = "Example:\n  shm-inspect completions bash > \
         ~/.local/share/bash-completion/completions/shm-inspect")]
@@ -74,36 +119,4 @@ pub(crate) enum Verb {
         /// The shell to complete for
         shell: Shell,
     },
-}
-
-#[derive(Debug, Args)]
-#[command(after_help = "\
-States:
-  writing, writing-run   claimed by the owner, which writes a record, or a run of them
-  ready                  put by the owner, waiting
-  reading                leased by the owner
-  returned               given back, or left by a consumer that is gone
-  released, skipped      acknowledged; never committed
-  sealed                 the ring is closed here
-  interior               part of the record before it (--all)
-  reclaimed, never       free again; never used (--all)
-
-Examples:
-  shm-inspect dump job-42:words
-  shm-inspect dump job-42:words --bytes 0       without payloads
-  shm-inspect dump job-42:words --json | jq -r '.entries[] | select(.state == \"reading\") | .pid'
-  shm-inspect dump job-42 --raw job-42.raw")]
-pub(crate) struct DumpArgs {
-    /// A segment, a ring of one, or a copy in a file
-    #[arg(value_name = "SEGMENT[:RING]")]
-    pub(crate) target: String,
-    /// Copy the whole segment to a new file, and show nothing
-    #[arg(long, value_name = "FILE", conflicts_with_all = ["all", "bytes"])]
-    pub(crate) raw: Option<PathBuf>,
-    /// Also the entries that are not in use
-    #[arg(long)]
-    pub(crate) all: bool,
-    /// Most bytes of each payload [default: 64 in tables, all in JSON]
-    #[arg(long, value_name = "N")]
-    pub(crate) bytes: Option<usize>,
 }

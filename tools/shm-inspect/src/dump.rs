@@ -7,12 +7,15 @@ use std::io::{BufWriter, Write};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 
+use ringway::error::OpenError;
 use ringway::shm::inspect::{self, Entries, EntryOptions, EntrySnapshot};
 use ringway::shm::os::monotonic_ns;
 use serde::ser::{Serialize, SerializeStruct, Serializer};
 
 use crate::Found;
 use crate::cli::{Common, DumpArgs};
+use crate::damaged;
+use crate::decode;
 use crate::failure::{Failure, Result};
 use crate::json::EntryJson;
 use crate::output::{
@@ -26,15 +29,25 @@ const ROWS_AT_ONCE: usize = 4096;
 const TABLE_BYTES: usize = 64;
 
 pub(crate) fn run(common: &Common, args: &DumpArgs, output: &mut Output) -> Result<Found> {
-    let target = Target::open(common, &args.target)?;
+    let target = match Target::open(common, &args.target) {
+        Err(Failure::Open(OpenError::Corrupt { .. })) => {
+            return damaged::dump(common, args, output);
+        }
+        target => target?,
+    };
+    of_target(&target, args, output)
+}
+
+/// Dumps what was opened, whole or damaged.
+pub(crate) fn of_target(target: &Target, args: &DumpArgs, output: &mut Output) -> Result<Found> {
     if let Some(path) = &args.raw {
-        return raw(&target, path, output);
+        return raw(target, path, output);
     }
     let by_default = if output.json { usize::MAX } else { TABLE_BYTES };
     let options = EntryOptions { payload_bytes: args.bytes.unwrap_or(by_default), all: args.all };
     let pids = inspect::participants(&target.segment).into_iter().map(|one| (one.id, one.pid));
     let dump = Dump {
-        target: &target,
+        target,
         options,
         pids: pids.collect(),
         failed: RefCell::new(None),
@@ -176,6 +189,12 @@ impl Dump<'_> {
         let shown = entry.payload.as_ref().map_or(0, Vec::len);
         if entry.payload.is_some() && shown < entry.len as usize && shown != 0 {
             payload.push_str(&format!("\n... {} more", entry.len as usize - shown));
+        }
+        if let Some(bytes) = &entry.payload
+            && bytes.len() == entry.len as usize
+            && let Some((header, _)) = decode::packet(entry.kind, bytes)
+        {
+            payload = format!("{}\n{payload}", header.line());
         }
         if let Some(fault) = entry.fault {
             payload = fault.to_owned();

@@ -17,7 +17,13 @@ pub(crate) enum Failure {
     NoDirectory { path: PathBuf },
     /// Our own output failed.
     Output(io::Error),
-    /// A file could not be written.
+    /// The ring of a segment with several was not named.
+    WhichRing { segment: String, have: Vec<String> },
+    /// The segment is a copy, or nobody keeps it.
+    NotToBeChanged { target: String, why: &'static str },
+    /// The user asked for something impossible.
+    Usage(String),
+    /// A file could not be read, or written.
     File { path: PathBuf, source: io::Error },
 }
 
@@ -53,6 +59,14 @@ impl fmt::Display for Failure {
                     }
                 }
             }
+            Self::WhichRing { segment, have } => {
+                let shown: Vec<_> = have.iter().take(SHOWN).map(String::as_str).collect();
+                let more = have.len() - shown.len();
+                write!(f, "which ring of {segment}? It has {}", shown.join(", "))?;
+                if more == 0 { Ok(()) } else { write!(f, ", and {more} more") }
+            }
+            Self::NotToBeChanged { target, why } => write!(f, "{target}: {why}"),
+            Self::Usage(what) => f.write_str(what),
             Self::NoDirectory { path } => write!(f, "there is no directory {}", path.display()),
             Self::Output(error) => write!(f, "standard output: {error}"),
             Self::File { path, source } => write!(f, "{}: {source}", path.display()),

@@ -1,14 +1,17 @@
-//! The shapes of the JSON. `docs/inspect.md` describes them; `tests/json.rs` holds them.
+//! The shapes of the JSON. `docs/inspect.md` describes them; `tests/` holds them.
+
+mod entry;
 
 use std::time::Duration;
 
 use ringway::queue::{QueueStats, Side};
 use ringway::shm::inspect::{
-    BlockKind, Blocker, EntrySnapshot, EntryState, Hold, ParticipantSnapshot, RingSnapshot,
-    RoleSnapshot, SegmentSnapshot,
+    BlockKind, Blocker, Hold, ParticipantSnapshot, RingSnapshot, RoleSnapshot, SegmentSnapshot,
 };
-use ringway::shm::segment::SegmentEntry;
+use ringway::shm::segment::{Salvage, SegmentEntry};
 use serde::Serialize;
+
+pub(crate) use entry::EntryJson;
 
 use crate::output::hex;
 
@@ -29,6 +32,8 @@ pub(crate) struct SegmentJson {
     max_participants: Option<u32>,
     joined_total: Option<u64>,
     recovered_total: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    damage: Option<DamageJson>,
     rings: Vec<RingJson>,
     participants: Vec<ParticipantJson>,
     #[serde(skip_serializing_if = "Vec::is_empty")]
@@ -43,6 +48,8 @@ impl SegmentJson {
         let name_of = |ring: Option<usize>| {
             ring.and_then(|index| snapshot.rings.iter().find(|ring| ring.index == index))
         };
+        // The clock of a copy stands still.
+        let age = snapshot.age.filter(|_| !snapshot.is_copy());
         // Of the rings, only what was asked for.
         let map = snapshot.memory_map.iter().filter(|_| with_map);
         let map = map.filter(|part| part.ring.is_none() || name_of(part.ring).is_some());
@@ -62,7 +69,8 @@ impl SegmentJson {
             max_participants: Some(control.max_participants),
             joined_total: Some(control.joined_total),
             recovered_total: Some(control.recovered_total),
-            rings: snapshot.rings.iter().map(RingJson::of).collect(),
+            damage: None,
+            rings: snapshot.rings.iter().map(|ring| RingJson::of(ring, age)).collect(),
             participants: snapshot.participants.iter().map(ParticipantJson::of).collect(),
             memory_map: map
                 .map(|part| PartJson {
@@ -76,12 +84,41 @@ impl SegmentJson {
         }
     }
 
+    /// A file whose header is damaged, with what is left.
+    pub(crate) fn damaged(salvage: &Salvage, path: String, left: Option<&SegmentSnapshot>) -> Self {
+        let damage = DamageJson {
+            error: salvage.error.to_string(),
+            fields: salvage
+                .fields
+                .iter()
+                .map(|field| FieldJson {
+                    name: field.name,
+                    offset: field.offset,
+                    value: field.value,
+                    expected: field.expected,
+                })
+                .collect(),
+            first_bytes_hex: hex(&salvage.first_bytes),
+        };
+        let mut json = match left {
+            Some(snapshot) => Self::of(snapshot, true),
+            None => Self::empty(None, path, salvage.file_bytes),
+        };
+        json.damage = Some(damage);
+        json
+    }
+
     /// A file that could not be read.
     pub(crate) fn unreadable(entry: &SegmentEntry, error: String) -> Self {
+        let (name, path) = (entry.name.to_string(), entry.path.display().to_string());
+        Self { error: Some(error), ..Self::empty(Some(name), path, entry.total_bytes) }
+    }
+
+    fn empty(segment: Option<String>, path: String, bytes: u64) -> Self {
         Self {
-            segment: Some(entry.name.to_string()),
-            path: entry.path.display().to_string(),
-            bytes: entry.total_bytes,
+            segment,
+            path,
+            bytes,
             lifetime: None,
             state: None,
             copy: false,
@@ -94,12 +131,29 @@ impl SegmentJson {
             max_participants: None,
             joined_total: None,
             recovered_total: None,
+            damage: None,
             rings: Vec::new(),
             participants: Vec::new(),
             memory_map: Vec::new(),
-            error: Some(error),
+            error: None,
         }
     }
+}
+
+/// What is wrong with a header.
+#[derive(Serialize)]
+struct DamageJson {
+    error: String,
+    fields: Vec<FieldJson>,
+    first_bytes_hex: String,
+}
+
+#[derive(Serialize)]
+struct FieldJson {
+    name: &'static str,
+    offset: u64,
+    value: u64,
+    expected: Option<u64>,
 }
 
 #[derive(Serialize)]
@@ -116,7 +170,9 @@ struct ParticipantJson {
     pid: u32,
     name: String,
     alive: Option<bool>,
+    stopped: Option<bool>,
     joined_unix_ns: u64,
+    age_seconds: Option<f64>,
 }
 
 impl ParticipantJson {
@@ -126,6 +182,8 @@ impl ParticipantJson {
             pid: participant.pid,
             name: participant.name.clone(),
             alive: participant.alive,
+            stopped: participant.stopped,
+            age_seconds: seconds(participant.age),
             joined_unix_ns: participant.joined_unix_ns,
         }
     }
@@ -144,6 +202,8 @@ pub(crate) struct RingJson {
     exhausted: bool,
     consistent: bool,
     counters: QueueStats,
+    rates: Option<RatesJson>,
+    oldest_waiting_seconds: Option<f64>,
     entries: u64,
     used_units: u64,
     unit_bytes: u32,
@@ -165,7 +225,7 @@ pub(crate) struct RingJson {
 }
 
 impl RingJson {
-    fn of(ring: &RingSnapshot) -> Self {
+    fn of(ring: &RingSnapshot, age: Option<Duration>) -> Self {
         let (geometry, at) = (&ring.geometry, &ring.positions);
         let only = |side: Side, position: u64, wanted: Side| (side == wanted).then_some(position);
         Self {
@@ -180,6 +240,8 @@ impl RingJson {
             exhausted: ring.exhausted,
             consistent: ring.consistent,
             counters: ring.counters,
+            rates: age.map(|age| RatesJson::since_creation(ring, age)),
+            oldest_waiting_seconds: seconds(ring.oldest_waiting),
             entries: geometry.entries(),
             used_units: ring.used_units,
             unit_bytes: geometry.unit_bytes,
@@ -209,6 +271,30 @@ impl RingJson {
                 .iter()
                 .map(|fault| FaultJson { what: fault.what, position: fault.position })
                 .collect(),
+        }
+    }
+}
+
+/// Averages since the creation of the segment.
+#[derive(Serialize)]
+pub(crate) struct RatesJson {
+    pub(crate) puts_per_second: f64,
+    pub(crate) gets_per_second: f64,
+    pub(crate) bytes_put_per_second: f64,
+    pub(crate) bytes_got_per_second: f64,
+}
+
+impl RatesJson {
+    pub(crate) fn since_creation(ring: &RingSnapshot, age: Duration) -> Self {
+        let counters = &ring.counters;
+        // A segment made this very moment.
+        let seconds = age.as_secs_f64().max(1e-9);
+        let rate = |count: u64| count as f64 / seconds;
+        Self {
+            puts_per_second: rate(counters.puts),
+            gets_per_second: rate(counters.gets),
+            bytes_put_per_second: rate(counters.bytes_put),
+            bytes_got_per_second: rate(counters.bytes_got),
         }
     }
 }
@@ -251,6 +337,7 @@ struct HoldJson {
     position: u64,
     n: Option<u64>,
     age_seconds: Option<f64>,
+    at_most_seconds: Option<f64>,
 }
 
 impl HoldJson {
@@ -263,13 +350,17 @@ impl HoldJson {
             position: hold.position,
             n: Some(hold.n),
             age_seconds: seconds(hold.age),
+            at_most_seconds: seconds(hold.at_most),
         }
     }
 
     fn of_blocker(blocker: &Blocker) -> Self {
         let Blocker { id, pid, alive, position, kind, age, .. } = *blocker;
         let kind: BlockKind = kind;
-        Self { kind: kind.name(), id, pid, alive, position, n: None, age_seconds: seconds(age) }
+        let age_seconds = seconds(age);
+        // Of the oldest hold, which is listed among the holds as well.
+        let at_most_seconds = None;
+        Self { kind: kind.name(), id, pid, alive, position, n: None, age_seconds, at_most_seconds }
     }
 }
 
@@ -279,68 +370,12 @@ struct FaultJson {
     position: u64,
 }
 
-#[derive(Serialize)]
-pub(crate) struct EntryJson {
-    ring: String,
-    position: u64,
-    index: u64,
-    lap: u64,
-    state: &'static str,
-    owner: u16,
-    pid: Option<u32>,
-    n: u64,
-    length: u32,
-    flags: u32,
-    kind: u8,
-    redeliveries: u32,
-    inline: bool,
-    put_at_ns: Option<u64>,
-    payload_hex: Option<String>,
-    payload_text: Option<String>,
-    payload_complete: bool,
-    stamp: String,
-    claim: Option<String>,
-    consistent: bool,
-    fault: Option<&'static str>,
-}
-
-impl EntryJson {
-    pub(crate) fn of(ring: &str, entry: &EntrySnapshot, pid: Option<u32>) -> Self {
-        let payload = entry.payload.as_deref();
-        let complete = payload.is_some_and(|bytes| bytes.len() == entry.len as usize);
-        let text = payload.and_then(|bytes| std::str::from_utf8(bytes).ok());
-        Self {
-            ring: ring.to_owned(),
-            position: entry.position,
-            index: entry.index,
-            lap: entry.lap,
-            state: entry.state.name(),
-            owner: entry.owner,
-            pid: pid.filter(|_| entry.state != EntryState::Reclaimed),
-            n: entry.n,
-            length: entry.len,
-            flags: entry.flags,
-            kind: entry.kind,
-            redeliveries: entry.redeliveries,
-            inline: entry.inline,
-            put_at_ns: entry.put_at_ns,
-            payload_hex: payload.map(hex),
-            payload_text: text.filter(|_| complete).map(ToOwned::to_owned),
-            payload_complete: complete,
-            stamp: format!("{:016x}", entry.stamp),
-            claim: entry.claim.map(|claim| format!("{claim:016x}")),
-            consistent: entry.consistent,
-            fault: entry.fault,
-        }
-    }
-}
-
 pub(crate) fn uuid(uuid: [u8; 16]) -> String {
     let text = hex(&uuid);
     let parts = [&text[..8], &text[8..12], &text[12..16], &text[16..20], &text[20..]];
     parts.join("-")
 }
 
-fn seconds(time: Option<Duration>) -> Option<f64> {
+pub(crate) fn seconds(time: Option<Duration>) -> Option<f64> {
     time.map(|time| time.as_secs_f64())
 }

@@ -2,38 +2,25 @@
 
 use ringway::error::OpenError;
 use ringway::shm::inspect::SegmentSnapshot;
-use ringway::shm::segment::{Segment, SegmentEntry};
+use ringway::shm::segment::SegmentEntry;
 
 use crate::Found;
 use crate::cli::Common;
-use crate::failure::{Failure, Result};
+use crate::failure::Result;
 use crate::json::SegmentJson;
+use crate::looks;
 use crate::output::{Columns, Output, bad, bad_when, cell, duration, or_dash};
-use crate::target::{directory, place};
+use crate::target::place;
 
 pub(crate) fn run(common: &Common, output: &mut Output) -> Result<Found> {
-    let directory = match directory(common) {
-        Ok(directory) => directory,
-        // It is made with the first segment. One that was named on purpose should be there.
-        Err(OpenError::NotFound { path }) if common.dir.is_none() => {
-            output.note(&format!("{} is not there yet", path.display()));
-            if output.json {
-                output.json(&[(); 0])?;
-            }
-            return Ok(Found::Fine);
+    let Some(looked) = looks::all(common)? else {
+        output.note(&format!("{} is not there yet", place(common).display()));
+        if output.json {
+            output.json(&[(); 0])?;
         }
-        Err(OpenError::NotFound { path }) => return Err(Failure::NoDirectory { path }),
-        Err(error) => return Err(error.into()),
+        return Ok(Found::Fine);
     };
-    let mut found = Vec::new();
-    for entry in Segment::list(&directory)? {
-        let opened = Segment::open_readonly(&directory, &entry.name);
-        match opened.and_then(|segment| SegmentSnapshot::take(&segment)) {
-            // Removed meanwhile.
-            Err(OpenError::NotFound { .. }) => {}
-            looked => found.push((entry, looked)),
-        }
-    }
+    let found: Vec<_> = looked.into_iter().map(|looked| (looked.entry, looked.snapshot)).collect();
     let wrong = found.iter().any(|(_, looked)| match looked {
         Ok(snapshot) => snapshot.rings.iter().any(|ring| !ring.faults.is_empty()),
         Err(_) => true,
@@ -65,6 +52,7 @@ fn table(
         ">WAITING",
         ">IN FLIGHT",
         ">ALIVE",
+        ">STOPPED",
         ">DEAD",
         ">AGE",
     ]);
@@ -72,15 +60,19 @@ fn table(
         let Ok(snapshot) = looked else {
             let mut row =
                 vec![cell(&entry.name), cell(entry.total_bytes), cell("-"), bad("unreadable")];
-            row.resize_with(10, || cell("-"));
+            row.resize_with(11, || cell("-"));
             table.row(row);
             continue;
         };
         let alive =
             |wanted| snapshot.participants.iter().filter(|one| one.alive == Some(wanted)).count();
+        let stopped = snapshot.participants.iter().filter(|one| one.stopped == Some(true)).count();
         let sum = |number: fn(&ringway::shm::inspect::RingSnapshot) -> u64| {
             snapshot.rings.iter().map(number).sum::<u64>()
         };
+        // A ring that did not stand still: its numbers are about right.
+        let still = snapshot.rings.iter().all(|ring| ring.consistent);
+        let about = if still { "" } else { "~" };
         let damaged = snapshot.rings.iter().any(|ring| !ring.faults.is_empty());
         let state = match (damaged, snapshot.control.destroyed) {
             (true, _) => "damaged",
@@ -93,9 +85,10 @@ fn table(
             cell(format!("{:?}", snapshot.lifetime).to_lowercase()),
             bad_when(state != "live", state),
             cell(snapshot.rings.len()),
-            cell(sum(|ring| ring.qsize)),
+            cell(format!("{about}{}", sum(|ring| ring.qsize))),
             cell(sum(|ring| ring.in_flight)),
             cell(alive(true)),
+            bad_when(stopped != 0, stopped),
             bad_when(alive(false) != 0, alive(false)),
             cell(or_dash(snapshot.age.map(duration))),
         ]);

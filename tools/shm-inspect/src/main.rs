@@ -1,17 +1,32 @@
 //! Looks into ringway segments: live, wedged or abandoned, or copies of them in files.
 //!
-//! Reads the same layout code as the library, through private mappings, so nothing it does can
-//! change a segment. It joins nothing and takes no lock: a stopped or dead process cannot make it
+//! Reads through the library's own layout code, on mappings that cannot be written, so nothing that
+//! looks can change a segment. It joins nothing and takes no lock: a stopped or dead process cannot make it
 //! wait. `docs/inspect.md` has the shapes of the JSON.
 
+mod clean;
 mod cli;
+mod damaged;
+mod decode;
+mod doctor;
 mod dump;
 mod failure;
+mod feed;
+mod follow;
+mod hz;
 mod json;
 mod list;
+mod looks;
+mod man;
+mod metrics;
 mod output;
+mod peek;
+mod record;
 mod show;
+mod tape;
 mod target;
+mod top;
+mod watch;
 
 use std::process::ExitCode;
 
@@ -57,6 +72,18 @@ fn run(cli: &Cli, output: &mut Output) -> Result<Found> {
         Verb::List => list::run(&cli.common, output),
         Verb::Show { target } => show::run(&cli.common, target, output),
         Verb::Dump(args) => dump::run(&cli.common, args, output),
+        Verb::Peek(args) => peek::run(&cli.common, args, output),
+        Verb::Watch(args) => watch::run(&cli.common, args),
+        Verb::Hz(args) => hz::run(&cli.common, args, output),
+        Verb::Top(args) => top::run(&cli.common, args, output),
+        Verb::Record(args) => record::record(&cli.common, args, output),
+        Verb::Replay(args) => record::replay(&cli.common, args, output),
+        Verb::Put(args) => feed::put(&cli.common, args, output),
+        Verb::Get(args) => feed::get(&cli.common, args, output),
+        Verb::Clean(args) => clean::run(&cli.common, args, output),
+        Verb::Doctor => doctor::run(&cli.common, output),
+        Verb::Metrics => metrics::run(&cli.common, output),
+        Verb::Man { into } => man::run(into.as_deref(), output),
         Verb::Completions { shell } => {
             let mut script = Vec::new();
             clap_complete::generate(*shell, &mut Cli::command(), "shm-inspect", &mut script);

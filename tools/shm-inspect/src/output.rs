@@ -75,8 +75,29 @@ impl Output {
         self.line("")
     }
 
+    /// Prints a value as JSON in one line, for what goes on for ever.
+    pub(crate) fn json_line(&mut self, value: &impl Serialize) -> Result<()> {
+        if self.quiet {
+            return Ok(());
+        }
+        serde_json::to_writer(&mut self.to, value)
+            .map_err(|error| Failure::Output(error.into()))?;
+        self.line("")
+    }
+
+    /// Writes bytes that are the result itself, also where nothing else is printed.
+    pub(crate) fn raw(&mut self, bytes: &[u8]) -> Result<()> {
+        self.to.write_all(bytes).map_err(Failure::Output)
+    }
+
     pub(crate) fn flush(&mut self) -> Result<()> {
         self.to.flush().map_err(Failure::Output)
+    }
+
+    /// Tells the user what is wrong, also where nothing else is printed.
+    pub(crate) fn warn(&self, warning: &str) {
+        // Nobody to tell if this fails.
+        let _ = writeln!(io::stderr(), "shm-inspect: {warning}");
     }
 
     /// Tells the user something that is no part of the result.
@@ -117,6 +138,10 @@ impl Columns {
         let mut table = Table::new();
         table.load_style(presets::NOTHING);
         Self { table, rows: 0 }
+    }
+
+    pub(crate) fn is_empty(&self) -> bool {
+        self.rows == 0
     }
 
     pub(crate) fn row(&mut self, cells: Vec<Cell>) {
@@ -179,6 +204,33 @@ pub(crate) fn alive(alive: Option<bool>) -> &'static str {
         Some(true) => "yes",
         Some(false) => "no",
         None => "?",
+    }
+}
+
+/// A share of 1 as a bar: `[#####.....]  50.0%`.
+pub(crate) fn bar(share: f64) -> String {
+    const WIDTH: usize = 10;
+    let share = share.clamp(0.0, 1.0);
+    // What is not empty shows, and what is not full leaves room.
+    let least = usize::from(share > 0.0);
+    let most = if share < 1.0 { WIDTH - 1 } else { WIDTH };
+    let full = ((share * WIDTH as f64).round() as usize).clamp(least, most);
+    format!("[{}{}] {:5.1}%", "#".repeat(full), ".".repeat(WIDTH - full), share * 100.0)
+}
+
+/// A number per second in four characters or so: `0`, `0.05`, `12`, `3.4k`, `120M`.
+pub(crate) fn rate(per_second: f64) -> String {
+    for (unit, name) in [(1e9, "G"), (1e6, "M"), (1e3, "k")] {
+        if per_second >= unit {
+            let value = per_second / unit;
+            let digits = usize::from(value < 10.0);
+            return format!("{value:.digits$}{name}");
+        }
+    }
+    match per_second {
+        0.0 => "0".to_owned(),
+        small if small < 10.0 => format!("{small:.2}"),
+        large => format!("{large:.0}"),
     }
 }
 
@@ -270,6 +322,21 @@ mod tests {
             assert_eq!(duration(Duration::from_millis(ms)), text);
         }
         assert_eq!(duration(Duration::from_secs(90_000)), "1d 1h");
+    }
+
+    #[test]
+    fn a_bar_is_empty_or_full_only_where_the_ring_is() {
+        assert_eq!(bar(0.0), "[..........]   0.0%");
+        assert_eq!(bar(0.001), "[#.........]   0.1%");
+        assert_eq!(bar(0.5), "[#####.....]  50.0%");
+        assert_eq!(bar(0.999), "[#########.]  99.9%");
+        assert_eq!(bar(1.0), "[##########] 100.0%");
+    }
+
+    #[test]
+    fn rates_are_short() {
+        let rates = [0.0, 0.054, 12.3, 3_400.0, 120e6, 2.5e9].map(rate);
+        assert_eq!(rates, ["0", "0.05", "12", "3.4k", "120M", "2.5G"]);
     }
 
     #[test]

@@ -1,34 +1,47 @@
 //! `show`: one segment, or one ring of it.
 
-use ringway::shm::inspect::{RingSnapshot, SegmentSnapshot};
+use ringway::error::OpenError;
+use ringway::shm::inspect::{ParticipantSnapshot, RingSnapshot, SegmentSnapshot};
 
 use crate::Found;
 use crate::cli::Common;
-use crate::failure::Result;
-use crate::json::{SegmentJson, uuid};
+use crate::damaged;
+use crate::failure::{Failure, Result};
+use crate::json::{RatesJson, SegmentJson, uuid};
 use crate::output::{
-    Columns, Output, alive, bad, bad_when, cell, duration, id_or_dash, or_dash, utc,
+    Columns, Output, alive, bad, bad_when, bar, cell, duration, id_or_dash, or_dash, rate, utc,
 };
 use crate::target::Target;
 
 pub(crate) fn run(common: &Common, target: &str, output: &mut Output) -> Result<Found> {
-    let target = Target::open(common, target)?;
+    let target = match Target::open(common, target) {
+        Err(Failure::Open(OpenError::Corrupt { .. })) => {
+            return damaged::show(common, target, output);
+        }
+        target => target?,
+    };
     let snapshot = SegmentSnapshot::take_rings(&target.segment, target.rings())?;
     if output.json {
         output.json(&SegmentJson::of(&snapshot, true))?;
     } else {
-        head(&snapshot, output)?;
-        participants(&snapshot, output)?;
-        rings(&snapshot, output)?;
-        if target.ring.is_some() {
-            details(&snapshot, output)?;
-        }
-        counters(&snapshot, output)?;
-        holds(&snapshot, output)?;
-        faults(&snapshot, output)?;
-        memory(&snapshot, output)?;
+        all(&snapshot, target.ring.is_some(), output)?;
     }
     Ok(Found::when(snapshot.rings.iter().any(|ring| !ring.faults.is_empty())))
+}
+
+/// Everything about a snapshot; `one`: of a ring that was asked for.
+pub(crate) fn all(snapshot: &SegmentSnapshot, one: bool, output: &mut Output) -> Result<()> {
+    head(snapshot, output)?;
+    participants(snapshot, output)?;
+    rings(snapshot, output)?;
+    if one {
+        details(snapshot, output)?;
+    }
+    counters(snapshot, output)?;
+    rates(snapshot, output)?;
+    holds(snapshot, output)?;
+    faults(snapshot, output)?;
+    memory(snapshot, output)
 }
 
 fn head(snapshot: &SegmentSnapshot, output: &mut Output) -> Result<()> {
@@ -62,14 +75,15 @@ fn head(snapshot: &SegmentSnapshot, output: &mut Output) -> Result<()> {
 }
 
 fn participants(snapshot: &SegmentSnapshot, output: &mut Output) -> Result<()> {
-    let mut table = Columns::new(&[">ID", ">PID", "NAME", "ALIVE", "JOINED"]);
+    let mut table = Columns::new(&[">ID", ">PID", "NAME", "ALIVE", "JOINED", ">AGO"]);
     for one in &snapshot.participants {
         table.row(vec![
             cell(one.id),
             cell(one.pid),
             cell(&one.name),
-            bad_when(one.alive == Some(false), alive(one.alive)),
+            bad_when(one.alive == Some(false) || one.stopped == Some(true), life(one)),
             cell(utc(one.joined_unix_ns)),
+            cell(or_dash(one.age.map(duration))),
         ]);
     }
     output.section("PARTICIPANTS", table)
@@ -80,6 +94,7 @@ fn rings(snapshot: &SegmentSnapshot, output: &mut Output) -> Result<()> {
         "RING",
         "MODE",
         "STATE",
+        "READ",
         ">QSIZE",
         ">MAXSIZE",
         ">IN FLIGHT",
@@ -87,6 +102,7 @@ fn rings(snapshot: &SegmentSnapshot, output: &mut Output) -> Result<()> {
         ">ENTRIES",
         ">UNIT",
         ">MAX PAYLOAD",
+        ">SLEEPERS",
         "BLOCKED BY",
     ]);
     for ring in &snapshot.rings {
@@ -96,14 +112,17 @@ fn rings(snapshot: &SegmentSnapshot, output: &mut Output) -> Result<()> {
             cell(&ring.name),
             cell(ring.mode()),
             bad_when(state == "unknown" || state == "exhausted", state),
+            bad_when(!ring.consistent, if ring.consistent { "whole" } else { "changing" }),
             cell(changing(ring, ring.qsize)),
             cell(or_dash(maxsize)),
             cell(ring.in_flight),
-            cell(format!("{:.1}%", ring.occupancy * 100.0)),
+            cell(bar(ring.occupancy)),
             cell(ring.geometry.entries()),
             cell(ring.geometry.unit_bytes),
             cell(ring.geometry.max_payload()),
-            bad_when(!ring.blocked_by.is_empty(), blockers(ring)),
+            // Who waits for packets, and who for room.
+            cell(format!("{}/{}", ring.waiters.get.len(), ring.waiters.put.len())),
+            bad_when(!ring.blocked_by.is_empty(), blockers(snapshot, ring)),
         ]);
     }
     output.section("RINGS", table)
@@ -114,9 +133,22 @@ fn changing(ring: &RingSnapshot, number: u64) -> String {
     if ring.consistent { number.to_string() } else { format!("~{number}") }
 }
 
-fn blockers(ring: &RingSnapshot) -> String {
+/// `yes`, `stopped`, `no` or `?`.
+pub(crate) fn life(one: &ParticipantSnapshot) -> &'static str {
+    if one.stopped == Some(true) { "stopped" } else { alive(one.alive) }
+}
+
+pub(crate) fn blockers(snapshot: &SegmentSnapshot, ring: &RingSnapshot) -> String {
+    let stopped = |id| {
+        let mut participants = snapshot.participants.iter();
+        participants.any(|one| one.id == id && one.stopped == Some(true))
+    };
     let name = |blocker: &ringway::shm::inspect::Blocker| {
-        let dead = if blocker.alive == Some(false) { ", dead" } else { "" };
+        let dead = match blocker.alive {
+            Some(false) => ", dead",
+            _ if stopped(blocker.id) => ", stopped",
+            _ => "",
+        };
         let age =
             blocker.age.map_or_else(String::new, |age| format!(", put {} ago", duration(age)));
         format!(
@@ -162,9 +194,13 @@ fn details(snapshot: &SegmentSnapshot, output: &mut Output) -> Result<()> {
                 pair(name, text);
             }
         }
+        let name = |&id: &u16| match snapshot.participants.iter().find(|one| one.id == id) {
+            Some(one) => format!("{id} (pid {})", one.pid),
+            None => id.to_string(),
+        };
         let ids = |ids: &[u16]| match ids {
             [] => "nobody".to_owned(),
-            ids => ids.iter().map(ToString::to_string).collect::<Vec<_>>().join(", "),
+            ids => ids.iter().map(name).collect::<Vec<_>>().join(", "),
         };
         pair("waiting for packets", ids(&ring.waiters.get));
         pair("waiting for room", ids(&ring.waiters.put));
@@ -225,10 +261,39 @@ fn counters(snapshot: &SegmentSnapshot, output: &mut Output) -> Result<()> {
     output.section("COUNTERS", table)
 }
 
+/// Averages since the creation.
+fn rates(snapshot: &SegmentSnapshot, output: &mut Output) -> Result<()> {
+    // The clock of a copy stands still.
+    let Some(age) = snapshot.age.filter(|_| !snapshot.is_copy()) else { return Ok(()) };
+    let mut table =
+        Columns::new(&["RING", ">PUTS/S", ">GETS/S", ">BYTES PUT/S", ">BYTES GOT/S", ">OLDEST"]);
+    for ring in &snapshot.rings {
+        let rates = RatesJson::since_creation(ring, age);
+        table.row(vec![
+            cell(&ring.name),
+            cell(rate(rates.puts_per_second)),
+            cell(rate(rates.gets_per_second)),
+            cell(rate(rates.bytes_put_per_second)),
+            cell(rate(rates.bytes_got_per_second)),
+            cell(or_dash(ring.oldest_waiting.map(duration))),
+        ]);
+    }
+    output.section("SINCE CREATION", table)
+}
+
 fn holds(snapshot: &SegmentSnapshot, output: &mut Output) -> Result<()> {
     const SHOWN: usize = 32;
-    let mut table =
-        Columns::new(&["RING", ">POSITION", "WHAT", ">ID", ">PID", "ALIVE", ">UNITS", ">PUT AGO"]);
+    let mut table = Columns::new(&[
+        "RING",
+        ">POSITION",
+        "WHAT",
+        ">ID",
+        ">PID",
+        "ALIVE",
+        ">UNITS",
+        ">PUT AGO",
+        ">HELD AT MOST",
+    ]);
     for ring in &snapshot.rings {
         for hold in ring.holds.iter().take(SHOWN) {
             table.row(vec![
@@ -240,12 +305,13 @@ fn holds(snapshot: &SegmentSnapshot, output: &mut Output) -> Result<()> {
                 bad_when(hold.alive == Some(false), alive(hold.alive)),
                 cell(hold.n),
                 cell(or_dash(hold.age.map(duration))),
+                cell(or_dash(hold.at_most.map(duration))),
             ]);
         }
         let more = ring.holds_total.saturating_sub(SHOWN as u64);
         if more != 0 {
             let mut row = vec![cell(&ring.name), cell(format!("and {more} more"))];
-            row.resize_with(8, || cell(""));
+            row.resize_with(9, || cell(""));
             table.row(row);
         }
     }

@@ -3,17 +3,19 @@
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use ringway::Queue;
 use ringway::error::OpenError;
+use ringway::shm::Lifetime;
 use ringway::shm::directory::Directory;
 use ringway::shm::names::SegmentName;
-use ringway::shm::segment::Segment;
+use ringway::shm::segment::{Segment, SegmentView};
 
 use crate::cli::Common;
 use crate::failure::{Failure, Result};
 
 /// An opened segment, and the ring that was asked for.
 pub(crate) struct Target {
-    pub(crate) segment: Arc<Segment>,
+    pub(crate) segment: Arc<SegmentView>,
     /// `None`: all of them.
     pub(crate) ring: Option<usize>,
 }
@@ -55,9 +57,25 @@ impl Target {
         Err(Failure::NoSegment { target: name.to_owned(), place, have })
     }
 
-    fn with_ring(segment: Arc<Segment>, ring: Option<&str>) -> Result<Self> {
+    pub(crate) fn with_ring(segment: Arc<SegmentView>, ring: Option<&str>) -> Result<Self> {
         let ring = ring.map(|name| segment.ring_index(name)).transpose()?;
         Ok(Self { segment, ring })
+    }
+
+    /// Opens the ring that `target` names, or the only one of a segment.
+    ///
+    /// # Errors
+    /// As [`Target::open`]; when the ring is not named and there are several.
+    pub(crate) fn open_ring(common: &Common, target: &str) -> Result<(Arc<SegmentView>, usize)> {
+        let Self { segment, ring } = Self::open(common, target)?;
+        match (ring, segment.rings()) {
+            (Some(ring), _) => Ok((segment, ring)),
+            (None, [_]) => Ok((segment, 0)),
+            (None, rings) => {
+                let have = rings.iter().map(|ring| ring.name.clone()).collect();
+                Err(Failure::WhichRing { segment: target.to_owned(), have })
+            }
+        }
     }
 
     /// Indices of the rings that were asked for.
@@ -69,11 +87,33 @@ impl Target {
     }
 }
 
+/// Joins the segment of a ring, to put and get there.
+///
+/// # Errors
+/// As [`Target::open_ring`]; for a copy; and for an ephemeral segment in which nobody is alive: it
+/// would be removed, with what is in it, when this program leaves.
+pub(crate) fn join(common: &Common, target: &str, verb: &str) -> Result<Queue> {
+    let (view, ring) = Target::open_ring(common, target)?;
+    let refuse = |why| Err(Failure::NotToBeChanged { target: target.to_owned(), why });
+    let Some(name) = view.name() else {
+        return refuse("a copy in a file; only segments can be changed");
+    };
+    if view.lifetime() == Lifetime::Ephemeral && !view.participants().iter().any(|one| one.alive) {
+        return refuse(
+            "nobody is alive in this ephemeral segment: it would be removed, with all its packets, \
+             when this program leaves it; peek and record can still read them",
+        );
+    }
+    let segment = Segment::attach(&directory(common)?, name, &format!("shm-inspect {verb}"))?;
+    let ring = &view.rings().get(ring).ok_or_else(|| Failure::Usage("no such ring".into()))?.name;
+    Ok(Queue::of_segment(&segment, ring)?)
+}
+
 fn looks_like_a_path(name: &str) -> bool {
     ["/", "./", "../"].iter().any(|start| name.starts_with(start))
 }
 
-fn open_named(common: &Common, name: &str) -> Result<Option<Arc<Segment>>> {
+fn open_named(common: &Common, name: &str) -> Result<Option<Arc<SegmentView>>> {
     if looks_like_a_path(name) {
         return Ok(None);
     }

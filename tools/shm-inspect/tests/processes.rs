@@ -44,8 +44,24 @@ fn a_stopped_reader_is_named_as_what_blocks_the_ring() {
         assert_eq!(blocker["alive"], true);
         assert!(blocker["age_seconds"].as_f64().unwrap() >= 0.0);
         assert_eq!((&ring["qsize"], &ring["in_flight"]), (&1.into(), &1.into()));
+        wait_until("the kernel says that it is stopped", || {
+            place.json(0, &["show", "x"])["participants"][1]["stopped"] == true
+        });
+        assert_eq!(place.json(0, &["show", "x"])["participants"][0]["stopped"], false);
         let text = place.text(0, &["show", "x:queue"]);
-        assert!(text.contains(&format!("(pid {}) reading", helper.pid())), "{text}");
+        assert!(text.contains(&format!("(pid {}, stopped) reading", helper.pid())), "{text}");
+        // The doctor names it, too, and what wakes it; and so does `top`.
+        let findings = place.json(1, &["doctor"]);
+        let stuck = findings.as_array().unwrap().iter().find(|one| one["about"] == "x:queue");
+        let stuck = stuck.unwrap_or_else(|| panic!("{findings}"));
+        assert_eq!(stuck["severity"], "problem");
+        assert!(
+            stuck["mend"].as_str().unwrap().starts_with(&format!("kill -CONT {}", helper.pid()))
+        );
+        let top = place.text(0, &["top", "--interval", "0"]);
+        assert!(top.contains(&format!("(pid {}, stopped) reading", helper.pid())), "{top}");
+        // It answers while the ring stands still, for as long as one likes.
+        assert_eq!(place.text(0, &["peek", "x", "--json"]).lines().count(), 1);
         let entries = &place.json(0, &["dump", "x"])["entries"];
         assert_eq!(entries[0]["state"], "reading");
         assert_eq!(entries[0]["pid"], helper.pid());
@@ -87,6 +103,8 @@ fn a_killed_process_is_shown_as_dead_with_what_it_held() {
     assert_eq!((&dead["pid"], &dead["alive"]), (&helper.pid().into(), &false.into()));
     assert_eq!(json["participants"][0]["alive"], true);
     let hold = &json["rings"][0]["holds"][0];
+    let (age, most) = (&hold["age_seconds"], &hold["at_most_seconds"]);
+    assert!(most.as_f64().unwrap() <= age.as_f64().unwrap(), "{hold}");
     assert_eq!((&hold["pid"], &hold["alive"]), (&helper.pid().into(), &false.into()));
     assert!(place.text(0, &["list"]).contains('1'));
     // It was only looked at: the packet is there for the next.

@@ -13,15 +13,37 @@ use support::*;
 
 const SEGMENT: &str = "segment path bytes lifetime state copy uuid created_unix_ns age_seconds \
     creator_pid creator_uid group max_participants joined_total recovered_total rings participants";
+const PARTICIPANT: &str = "id pid name alive stopped joined_unix_ns age_seconds";
+const RATES: &str = "puts_per_second gets_per_second bytes_put_per_second bytes_got_per_second";
+const DAMAGE: &str = "damage error fields value expected first_bytes_hex";
 const RING: &str = "name mode maxsize qsize in_flight occupancy closed state exhausted consistent \
-    counters entries used_units unit_bytes data_bytes max_payload inline_bytes timestamps \
+    counters rates oldest_waiting_seconds entries used_units unit_bytes data_bytes max_payload inline_bytes timestamps \
     max_deliveries dead_letter schema_tag positions waiters producer consumer blocked_by holds \
     holds_total faults";
 const COUNTERS: &str = "puts gets bytes_put bytes_got full_waits empty_waits refused redelivered \
     skipped dead_lettered dead_letters_kept high_water put_blocked_ns get_blocked_ns";
-const HOLD: &str = "kind id pid alive position n age_seconds";
+const HOLD: &str = "kind id pid alive position n age_seconds at_most_seconds";
 const ENTRY: &str = "ring position index lap state owner pid n length flags kind redeliveries \
-    inline put_at_ns payload_hex payload_text payload_complete stamp claim consistent fault";
+    inline put_at_ns payload_hex payload_text payload_complete packet stamp claim consistent fault";
+
+const VERBS: [&str; 16] = [
+    "list",
+    "show",
+    "dump",
+    "peek",
+    "watch",
+    "hz",
+    "top",
+    "record",
+    "replay",
+    "put",
+    "get",
+    "clean",
+    "doctor",
+    "metrics",
+    "man",
+    "completions",
+];
 
 fn small() -> Geometry {
     Geometry {
@@ -64,7 +86,8 @@ fn the_json_has_the_documented_shape() {
     assert_eq!(ring["counters"]["puts"], 2);
     assert_eq!(ring["counters"]["bytes_put"], 10);
     let participant = &shown["participants"][0];
-    assert_keys(participant, "id pid name alive joined_unix_ns");
+    assert_keys(participant, PARTICIPANT);
+    assert_keys(&ring["rates"], RATES);
     assert_eq!(participant["pid"], std::process::id());
     assert_eq!(participant["alive"], true);
 
@@ -104,7 +127,8 @@ fn every_field_and_state_is_documented() {
     let text = include_str!("../../../docs/inspect.md");
     let states = "writing writing-run ready reading returned released skipped sealed interior \
         reclaimed never unexplained";
-    for list in [SEGMENT, RING, COUNTERS, HOLD, ENTRY, states, "memory_map error raw"] {
+    let lists = [SEGMENT, RING, COUNTERS, HOLD, ENTRY, PARTICIPANT, RATES, DAMAGE, states];
+    for list in lists.into_iter().chain(["memory_map error raw"]) {
         for field in list.split_whitespace() {
             assert!(text.contains(&format!("`{field}`")), "{field} is not in docs/inspect.md");
         }
@@ -150,7 +174,11 @@ fn a_raw_copy_is_accepted_wherever_a_segment_is() {
         let shown = place.json(0, &["show", &target]);
         assert_eq!(shown["segment"], serde_json::Value::Null);
         assert_eq!((&shown["copy"], &shown["uuid"]), (&true.into(), &live["uuid"]));
-        assert_eq!(shown["rings"], live["rings"]);
+        // Its clock stands still, so it says nothing about time.
+        let mut ring = live["rings"][0].clone();
+        assert!(ring["rates"].is_object() && ring["oldest_waiting_seconds"].is_number());
+        (ring["rates"], ring["oldest_waiting_seconds"]) = Default::default();
+        assert_eq!(shown["rings"][0], ring);
         assert!(shown["participants"][0]["alive"].is_null());
         let dumped = place.json(0, &["dump", &target]);
         assert_eq!(dumped["entries"][0]["payload_text"], "kept");
@@ -194,6 +222,7 @@ fn what_is_not_there_is_exit_code_2_and_says_what_is() {
 fn garbage_says_what_is_wrong_and_at_which_byte() {
     let place = Place::new();
     let queue = place.descriptor("x").queue().unwrap();
+    queue.put(b"left").unwrap();
     let good = std::fs::read(place.file("x")).unwrap();
     let mode: std::fs::Permissions = std::os::unix::fs::PermissionsExt::from_mode(0o600);
     let write = |name: &str, bytes: &[u8]| {
@@ -215,11 +244,27 @@ fn garbage_says_what_is_wrong_and_at_which_byte() {
         let path = place.file(name).to_str().unwrap().to_owned();
         for target in [name, &path] {
             let output = place.run(&["show", target]);
-            assert_eq!(output.status.code(), Some(2));
-            let said = String::from_utf8(output.stderr).unwrap();
+            let said = checked(1, &output);
             assert!(said.contains(what) && said.contains(byte) && said.contains(&path), "{said}");
+            let json = place.json(1, &["show", target]);
+            assert!(json["damage"]["error"].as_str().unwrap().contains(what), "{json}");
+            assert!(place.text(1, &["dump", target]).contains("FIRST BYTES"));
         }
     }
+    // Of the flipped one everything else is shown: the rings, and what is in them.
+    let text = place.text(1, &["show", "flipped"]);
+    for part in ["checksum", "WHAT IS LEFT", "PARTICIPANTS", "RINGS"] {
+        assert!(text.contains(part), "{part}: {text}");
+    }
+    let left = place.json(1, &["show", "flipped"]);
+    assert_eq!(left["damage"]["fields"][4]["name"], "checksum");
+    assert!(left["damage"]["fields"][4]["expected"].is_u64());
+    assert_eq!(left["rings"][0]["qsize"], 1);
+    let dumped = place.run(&["dump", "flipped", "--json"]);
+    let entries: serde_json::Value = serde_json::from_str(&checked(1, &dumped)).unwrap();
+    assert_eq!(entries["entries"][0]["payload_text"], "left");
+    assert_eq!(place.run(&["peek", "flipped"]).status.code(), Some(2));
+
     let listed = place.json(1, &["list"]);
     assert_eq!(listed.as_array().unwrap().len(), 5);
     assert!(listed[0]["error"].as_str().unwrap().contains("truncated"));
@@ -293,6 +338,21 @@ fn the_directory_comes_from_the_option_then_from_the_environment() {
 }
 
 #[test]
+fn the_manual_has_a_page_for_the_program_and_each_verb() {
+    let page = checked(0, &program().arg("man").output().unwrap());
+    assert!(page.contains(".TH shm-inspect 1") && page.contains("Exit codes"), "{page}");
+    let place = Place::new();
+    checked(0, &program().arg("man").arg(place.path()).output().unwrap());
+    for verb in VERBS {
+        let page = std::fs::read_to_string(place.file(&format!("shm-inspect-{verb}.1"))).unwrap();
+        assert!(page.contains("Example"), "{verb}: {page}");
+    }
+    assert!(place.file("shm-inspect.1").exists());
+    let nowhere = program().arg("man").arg(place.file("nowhere")).output().unwrap();
+    assert_eq!(nowhere.status.code(), Some(2));
+}
+
+#[test]
 fn help_and_completions_are_there() {
     for shell in ["bash", "zsh", "fish"] {
         let script = checked(0, &program().args(["completions", shell]).output().unwrap());
@@ -300,8 +360,16 @@ fn help_and_completions_are_there() {
     }
     let help = checked(0, &program().arg("--help").output().unwrap());
     assert!(help.contains("Examples:") && help.contains("Exit codes:"));
-    for verb in ["list", "show", "dump", "completions"] {
+    for verb in VERBS {
+        let short = help.lines().find(|line| line.trim_start().starts_with(&format!("{verb} ")));
+        let short = short.unwrap_or_else(|| panic!("{verb} is not in the help"));
         let help = checked(0, &program().args([verb, "--help"]).output().unwrap());
         assert!(help.contains("Example"), "{verb}");
+        // What changes something says so, and only that.
+        let changes = ["put", "get", "replay", "clean"].contains(&verb);
+        let says =
+            |text: &str| text.contains("(changes the ring)") || text.contains("(deletes files)");
+        assert_eq!(says(short), changes, "{verb}: {short}");
+        assert_eq!(help.contains("This changes") || help.contains("This deletes"), changes);
     }
 }

@@ -2,6 +2,8 @@
 
 #![allow(dead_code, reason = "each test file uses its own part")]
 
+pub(crate) mod screen;
+
 use std::io::{BufRead, BufReader, Write};
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
@@ -154,12 +156,16 @@ pub(crate) fn helper_job() -> Option<(String, PathBuf)> {
     Some((job.to_owned(), path.into()))
 }
 
-/// In the helper: says that it is done, and waits to be killed.
-pub(crate) fn ready_to_be_killed() {
+/// In the helper: says that it is ready.
+pub(crate) fn announce() {
     let mut out = std::io::stdout().lock();
     writeln!(out, "@ready").unwrap();
     out.flush().unwrap();
-    drop(out);
+}
+
+/// In the helper: says that it is done, and waits to be killed.
+pub(crate) fn ready_to_be_killed() {
+    announce();
     let mut line = String::new();
     while std::io::stdin().lock().read_line(&mut line).is_ok_and(|bytes| bytes != 0) {}
 }
