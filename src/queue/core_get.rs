@@ -153,7 +153,7 @@ impl Core {
 
     /// Takes the next record that is no dead letter.
     #[inline(always)]
-    fn next_single(&self, mine: &mut SingleConsumer) -> Result<Taken, Missing> {
+    pub(crate) fn next_single(&self, mine: &mut SingleConsumer) -> Result<Taken, Missing> {
         loop {
             let taken = self.ring.take_single(mine)?;
             if !self.is_dead_letter(&taken) || !self.send_dead_letter(&taken) {
@@ -211,6 +211,13 @@ impl Core {
             }),
         }
         self.room_made();
+    }
+
+    /// Acknowledges a record that a handle holds while the state is parked here.
+    pub(crate) fn acknowledge_parked(&self, taken: &Taken) {
+        if let Slot::Parked(state) = &mut *self.lock_consumer() {
+            self.ring.ack_single(state, taken.pos, taken.n);
+        }
     }
 
     /// Ends a lease by giving the record back.

@@ -12,6 +12,7 @@ mod core_wait;
 mod descriptor;
 mod handle;
 mod handles;
+mod held;
 mod json;
 mod large_claim;
 mod lease;

@@ -155,6 +155,14 @@ impl<'a> PacketRef<'a> {
         cursor.finish()
     }
 
+    /// Appends the wire form with another input index. The packet was checked.
+    #[inline]
+    pub(super) fn append_for(&self, input_index: u32, buffer: &mut Vec<u8>) {
+        self.write_header(input_index, buffer);
+        buffer.extend_from_slice(self.payload);
+    }
+
+    #[inline]
     fn write_header(&self, input_index: u32, sink: &mut impl Sink) {
         let mut flags = 0;
         for (present, flag) in [

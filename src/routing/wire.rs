@@ -118,6 +118,12 @@ impl Sink for Count {
     }
 }
 
+impl Sink for Vec<u8> {
+    fn put(&mut self, bytes: &[u8]) {
+        self.extend_from_slice(bytes);
+    }
+}
+
 impl Sink for Xxh3 {
     fn put(&mut self, bytes: &[u8]) {
         self.update(bytes);
