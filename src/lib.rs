@@ -53,10 +53,11 @@
 //! |---|---|
 //! | [`queue`] | descriptors, handles, leases, typed queues, waiting on several queues |
 //! | [`routing`] | packets and stop signals, keys, connections, the router |
+//! | [`runtime`] | jobs: a graph of tasks and services as supervised processes |
 //! | [`shm`] | segments, participants, the ring's algorithm, inspection: for tools, and the curious |
 //! | [`error`] | what can go wrong, one enum for each operation |
 //!
-//! Layers import only downwards: `routing` → `queue` → `shm`.
+//! Layers import only downwards: `runtime` → `routing` → `queue` → `shm`.
 
 #[cfg(not(all(
     target_os = "linux",
@@ -74,6 +75,8 @@ pub mod mutants;
 pub mod queue;
 #[cfg(not(loom))]
 pub mod routing;
+#[cfg(not(loom))]
+pub mod runtime;
 pub mod shm;
 mod sync;
 

@@ -88,6 +88,14 @@ impl Consumer {
         Some(Ok(self.keep(taken)))
     }
 
+    /// The record that was held last, if any is held.
+    #[must_use]
+    pub fn last_held(&self) -> Option<(&[u8], RecordInfo)> {
+        let taken = self.held.last().filter(|_| self.core.is_here())?;
+        let info = RecordInfo::new(taken, self.core.ring.timestamp(taken));
+        Some((self.core.ring.payload(taken), info))
+    }
+
     /// How many records are held.
     #[must_use]
     pub fn held(&self) -> usize {

@@ -47,6 +47,7 @@ pub use registry::{
     LOCAL, RegisterError, SHM, register_queue_type, registered_queue_types, unregister_queue_type,
 };
 pub use ring_queue::RingQueue;
+pub(crate) use ring_queue::open_in;
 pub use roles::Role;
 pub use selector::Selector;
 pub use spec::{DEFAULT_MAX_PARTICIPANTS, ShmAddress};
