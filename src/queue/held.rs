@@ -109,6 +109,12 @@ impl Consumer {
         }
         self.unpark();
         match &mut self.side {
+            // The state is here, so no lease is out: what was exposed and not given back is held.
+            ConsumerSide::Single(Some(state), _) if !self.core.ring.has_returned(state) => {
+                self.held.clear();
+                self.core.ring.ack_all_single(state);
+                self.core.room_made();
+            }
             ConsumerSide::Single(Some(state), _) => {
                 for taken in self.held.drain(..) {
                     self.core.ring.ack_single(state, taken.pos, taken.n);

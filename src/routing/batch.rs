@@ -15,7 +15,7 @@ use super::report::Problem;
 use super::strategy::Random;
 use super::{
     Connection, FullPolicy, PacketRef, Router, RouterConfig, RouterError, RoutingInfo, STOP_WAIT, SendError,
-    StopSignal,
+    StopSignal, WireError,
 };
 use crate::error::PutError;
 use crate::queue::{Producer, Queue, RecordKind, Wait};
@@ -72,7 +72,9 @@ enum Sink {
 #[derive(Default)]
 struct Lane {
     sink: Option<Sink>,
+    /// Room for records, and how much of it is used.
     bytes: Vec<u8>,
+    used: usize,
     /// Where each record ends in `bytes`.
     ends: Vec<u32>,
     /// Records at the front that were put already.
@@ -82,12 +84,29 @@ struct Lane {
 }
 
 impl Lane {
+    /// Writes a packet behind the others.
+    #[inline]
+    fn push(&mut self, packet: &PacketRef<'_>, input_index: u32) -> Result<(), WireError> {
+        let len = loop {
+            match packet.encode_for(input_index, &mut self.bytes[self.used..]) {
+                Ok(len) => break len,
+                Err(WireError::BufferTooSmall { needed, .. }) => {
+                    self.bytes.resize((self.used + needed).max(MAX_BYTES + 4096), 0);
+                }
+                Err(error) => return Err(error),
+            }
+        };
+        self.used += len;
+        self.ends.push(u32::try_from(self.used).unwrap_or(u32::MAX));
+        Ok(())
+    }
+
     fn left(&self) -> usize {
         self.ends.len() - self.done
     }
 
     fn clear(&mut self) {
-        self.bytes.clear();
+        self.used = 0;
         self.ends.clear();
         self.done = 0;
         self.waiting_since = None;
@@ -232,12 +251,10 @@ impl BatchRouter {
         let mut result = Buffered { targets: 0, flush_due: false };
         for target in targets {
             let lane = &mut lanes[target];
-            packet.append_for(group.targets[target].input_index, &mut lane.bytes);
-            let end = lane.bytes.len();
-            lane.ends.push(u32::try_from(end).unwrap_or(u32::MAX));
+            lane.push(packet, group.targets[target].input_index)?;
             self.buffered += 1;
             result.targets += 1;
-            result.flush_due |= lane.ends.len() >= MAX_PACKETS || end >= MAX_BYTES;
+            result.flush_due |= lane.ends.len() >= MAX_PACKETS || lane.used >= MAX_BYTES;
         }
         Ok(result)
     }

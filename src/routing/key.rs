@@ -138,7 +138,7 @@ pub struct KeyRef<'a> {
 #[derive(Clone, Copy)]
 enum Inner<'a> {
     Key(&'a PartitionKey),
-    /// A text that is to be a key: no [`PartitionKey`] need be made of it.
+    /// A text that is a key: no [`PartitionKey`] need be made of it.
     Str(&'a str),
     /// Found canonical when it was read.
     Encoded(&'a [u8]),
@@ -146,8 +146,13 @@ enum Inner<'a> {
 
 impl<'a> KeyRef<'a> {
     /// Reads one key from the front of `reader`, in place.
+    #[inline]
     pub(super) fn read(reader: &mut Reader<'a>) -> Result<Self, WireError> {
         let before = reader.rest();
+        if let [STR, ..] = before {
+            reader.byte("key tag")?;
+            return Ok(Self { inner: Inner::Str(reader.text("key text")?) });
+        }
         skip(reader)?;
         let len = before.len() - reader.rest().len();
         Ok(Self { inner: Inner::Encoded(&before[..len]) })
@@ -183,7 +188,6 @@ impl<'a> KeyRef<'a> {
         match self.inner {
             Inner::Key(PartitionKey::Str(text)) => Some(text),
             Inner::Str(text) => Some(text),
-            Inner::Encoded([STR, rest @ ..]) => Reader::new(rest).text("key").ok(),
             _ => None,
         }
     }

@@ -144,6 +144,7 @@ impl<'a> PacketRef<'a> {
     }
 
     /// Writes the wire form with another input index.
+    #[inline]
     pub(super) fn encode_for(
         &self,
         input_index: u32,
@@ -153,13 +154,6 @@ impl<'a> PacketRef<'a> {
         self.write_header(input_index, &mut cursor);
         cursor.put(self.payload);
         cursor.finish()
-    }
-
-    /// Appends the wire form with another input index. The packet was checked.
-    #[inline]
-    pub(super) fn append_for(&self, input_index: u32, buffer: &mut Vec<u8>) {
-        self.write_header(input_index, buffer);
-        buffer.extend_from_slice(self.payload);
     }
 
     #[inline]
@@ -200,6 +194,7 @@ impl<'a> PacketRef<'a> {
     ///
     /// # Errors
     /// A [`WireError`] where the bytes are no packet. Any bytes may be given.
+    #[inline]
     pub fn decode(bytes: &'a [u8]) -> Result<Self, WireError> {
         let mut reader = Reader::new(bytes);
         reader.version()?;

@@ -15,8 +15,8 @@ use rustix::event::{EventfdFlags, eventfd};
 use super::error::JobError;
 use super::graph::JobGraph;
 use super::manager::JobManager;
-use super::plan::{JobId, JobPlan};
-use super::report::{JobReport, JobStatus, TaskStatus};
+use super::plan::{JobId, JobPlan, RingPlan};
+use super::report::{JobReport, JobStatus, RingReport, TaskStatus};
 use super::supervise::{Order, Supervisor};
 use crate::queue::{QueueBackend, RingQueue};
 use crate::shm::segment::Segment;
@@ -183,8 +183,10 @@ pub(crate) struct Shared {
 #[derive(Default)]
 pub(crate) struct State {
     pub(crate) tasks: Vec<TaskStatus>,
-    /// The input of each, by the same index.
-    pub(crate) inputs: Vec<Option<RingQueue>>,
+    /// The rings of the job, but those between dispatcher and workers; none when it is over.
+    pub(crate) rings: Vec<(RingPlan, RingQueue)>,
+    /// The input of each task among the rings.
+    pub(crate) inputs: Vec<Option<usize>>,
     pub(crate) stopping: bool,
     pub(crate) orders: Vec<Order>,
     pub(crate) report: Option<JobReport>,
@@ -232,10 +234,17 @@ impl JobHandle {
         let state = self.shared.lock();
         let mut tasks = state.tasks.clone();
         for (task, input) in tasks.iter_mut().zip(&state.inputs) {
-            task.occupancy = input.as_ref().map(QueueBackend::occupancy);
-            task.waiting = input.as_ref().map(QueueBackend::qsize);
+            let ring = input.and_then(|input| state.rings.get(input)).map(|(_, ring)| ring);
+            task.occupancy = ring.map(QueueBackend::occupancy);
+            task.waiting = ring.map(QueueBackend::qsize);
         }
         JobStatus { job: self.shared.job.clone(), stopping: state.stopping, tasks }
+    }
+
+    /// The counters of its rings as they are now; none when it is over.
+    #[must_use]
+    pub fn rings(&self) -> Vec<RingReport> {
+        self.shared.lock().rings.iter().map(|(plan, ring)| RingReport::of(plan, ring)).collect()
     }
 
     /// Stops it in order: sources end, everything drains. Returns at once.

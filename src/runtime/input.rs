@@ -12,8 +12,9 @@ use crate::error::{GetError, OpenError};
 use crate::queue::{Consumer, RecordKind, Wait};
 use crate::routing::{InstanceId, PacketRef, ProvenanceRef, StopSignal};
 
-/// Most packets that are held at a time.
-const MAX_HELD: usize = 512;
+/// Most packets that are held at a time: also half of what the ring has room for. Whoever waits for
+/// room is woken once for all of them.
+const MAX_HELD: usize = 4096;
 /// The same in a work queue, where others could have them.
 const MAX_HELD_SHARED: usize = 1;
 /// Counters are told after so many settlements, and when idle.
@@ -31,6 +32,7 @@ pub(crate) struct Input {
     consumer: Consumer,
     upstreams: Vec<Upstream>,
     shared: bool,
+    most: usize,
     /// Upstreams that have not ended; a shared input ends otherwise.
     open: usize,
     ended: bool,
@@ -55,6 +57,7 @@ impl Input {
             doing: "taking the input",
             source: std::io::Error::other(error.to_string()),
         })?;
+        let half = (queue.raw().geometry().entries() / 2) as usize;
         let Progress { done, ended, .. } = &spec.progress;
         let upstreams: Vec<Upstream> = (0..)
             .zip(&input.upstreams)
@@ -71,6 +74,7 @@ impl Input {
             open,
             upstreams,
             shared: input.shared,
+            most: if input.shared { MAX_HELD_SHARED } else { MAX_HELD.min(half) },
             ended: !input.shared && open == 0,
             may_restart: spec.restart.max > 0,
             news: false,
@@ -91,9 +95,8 @@ impl Input {
         output: &mut Output,
         work: impl FnOnce(PacketRef<'_>, &mut Output) -> R,
     ) -> Result<Option<R>, ContextError> {
-        let most = if self.shared { MAX_HELD_SHARED } else { MAX_HELD };
         loop {
-            if self.consumer.held() >= most || (self.consumer.held() > 0 && self.pace.is_over()) {
+            if self.consumer.held() >= self.most || (self.consumer.held() > 0 && self.pace.is_over()) {
                 self.settle(output)?;
             }
             if self.ended {

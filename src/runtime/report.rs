@@ -5,9 +5,9 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use super::error::JobError;
-use super::plan::JobId;
+use super::plan::{JobId, RingPlan};
 use super::tether::Counters;
-use crate::queue::QueueStats;
+use crate::queue::{QueueBackend, QueueStats, RingQueue};
 use crate::routing::InstanceId;
 
 /// Where an instance stands.
@@ -79,6 +79,19 @@ pub struct RingReport {
     pub entries: u64,
     /// Packets, and stop signals, that nobody has acknowledged.
     pub undelivered: u64,
+}
+
+impl RingReport {
+    pub(crate) fn of(plan: &RingPlan, ring: &RingQueue) -> Self {
+        Self {
+            name: plan.name.clone(),
+            from: plan.from.clone(),
+            to: plan.to.clone(),
+            stats: ring.stats(),
+            entries: ring.raw().geometry().entries(),
+            undelivered: ring.qsize() + ring.in_flight(),
+        }
+    }
 }
 
 /// A job's end.

@@ -91,7 +91,7 @@ pub(crate) struct Supervisor {
     segment: Arc<Segment>,
     shared: Arc<Shared>,
     control: Consumer,
-    rings: BTreeMap<String, RingQueue>,
+    rings: Vec<(RingPlan, RingQueue)>,
     instances: Vec<Instance>,
     /// Rings that end by being closed, with the tasks or services that must have ended.
     closing: Vec<(String, BTreeSet<String>)>,
@@ -137,9 +137,9 @@ impl Supervisor {
         };
         let control = open_in(segment, CONTROL)?;
         let control = control.consumer().map_err(|error| refused(error.to_string()))?;
-        let mut rings = BTreeMap::new();
-        for RingPlan { name, .. } in plan.rings.iter().filter(|ring| is_users(ring)) {
-            rings.insert(name.clone(), open_in(segment, name)?);
+        let mut rings = Vec::new();
+        for ring in plan.rings.iter().filter(|ring| is_users(ring)) {
+            rings.push((ring.clone(), open_in(segment, &ring.name)?));
         }
         let mut instances = Vec::new();
         for spec in &plan.tasks {
@@ -161,6 +161,7 @@ impl Supervisor {
         {
             let mut state = shared.lock();
             state.tasks = instances.iter().map(Instance::status).collect();
+            state.rings.clone_from(&rings);
             state.inputs = plan
                 .tasks
                 .iter()
@@ -170,7 +171,7 @@ impl Supervisor {
                         (None, Some(serve)) => &serve.requests,
                         (None, None) => return None,
                     };
-                    rings.get(ring).cloned()
+                    state.rings.iter().position(|(plan, _)| plan.name == *ring)
                 })
                 .collect();
         }
@@ -208,7 +209,7 @@ impl Supervisor {
         }
         let mut state = self.shared.lock();
         state.tasks.clone_from(&report.tasks);
-        state.inputs.clear();
+        state.rings.clear();
         state.report = Some(report);
         state.over = true;
         drop(state);
@@ -441,7 +442,7 @@ impl Supervisor {
         let rings = &self.rings;
         self.closing.retain(|(ring, users)| {
             let over = users.iter().all(ended);
-            if over && let Some(ring) = rings.get(ring) {
+            if over && let Some((_, ring)) = rings.iter().find(|(plan, _)| plan.name == *ring) {
                 // Only a destroyed ring cannot be closed.
                 let _: Result<(), PutError> = ring.close();
             }
@@ -482,17 +483,7 @@ impl Supervisor {
     }
 
     fn report(&mut self, outcome: Result<(), JobError>) -> JobReport {
-        let rings = self.plan.rings.iter().filter_map(|plan| {
-            let ring = self.rings.get(&plan.name)?;
-            Some(RingReport {
-                name: plan.name.clone(),
-                from: plan.from.clone(),
-                to: plan.to.clone(),
-                stats: ring.stats(),
-                entries: ring.raw().geometry().entries(),
-                undelivered: ring.qsize() + ring.in_flight(),
-            })
-        });
+        let rings = self.rings.iter().map(|(plan, ring)| RingReport::of(plan, ring));
         let instances = self.instances.iter_mut();
         JobReport {
             job: self.plan.job.clone(),

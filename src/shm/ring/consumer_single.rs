@@ -229,6 +229,21 @@ impl Ring {
         self.store_head(mine);
     }
 
+    /// Acknowledges every record that was exposed and not given back; the caller holds them all, so
+    /// that nobody else ends any of them. Like [`Ring::ack_single`] for each, with one store.
+    pub fn ack_all_single(&self, mine: &mut SingleConsumer) {
+        debug_assert!(mine.returned.is_empty(), "what was given back is to come again");
+        mine.head = mine.cursor;
+        crate::sync::crash_point("ack_single.before_head");
+        self.store_head(mine);
+    }
+
+    /// Says whether records were given back, and are to come again.
+    #[must_use]
+    pub fn has_returned(&self, mine: &SingleConsumer) -> bool {
+        !mine.returned.is_empty()
+    }
+
     /// Moves the head over what was acknowledged out of order.
     fn roll_head(&self, mine: &mut SingleConsumer) {
         while mine.head.pos < mine.cursor.pos {
