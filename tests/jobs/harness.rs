@@ -1,7 +1,7 @@
 //! Graphs by name, so that a worker process finds its own; directories of one test each; ends under
 //! a watchdog.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use nix::sys::signal::{Signal, kill};
@@ -32,18 +32,14 @@ impl Place {
         Self { dir }
     }
 
-    pub(crate) fn segments(&self) -> std::path::PathBuf {
+    pub(crate) fn segments(&self) -> PathBuf {
         self.dir.path().join("segments")
     }
 
     /// A dispatcher whose workers are this test binary again, running `worker` for this graph.
     pub(crate) fn dispatcher(&self, graph: &str, number: u64) -> Dispatcher {
-        let place = self.dir.path().to_str().unwrap();
-        let given = format!("given={graph}={number}={place}");
-        Dispatcher::new()
-            .directory(self.segments())
-            .args(["--exact", "worker", &given, "--nocapture", "--test-threads=1", "--quiet"])
-            .quiet()
+        let place = self.dir.path();
+        dispatcher_in(place, &format!("given={graph}={number}={}", place.display()))
     }
 
     pub(crate) fn submit(&self, graph: &str, number: u64) -> JobHandle {
@@ -62,17 +58,25 @@ impl Place {
         assert!(left.is_empty(), "{left:?}");
     }
 
-    pub(crate) fn file(&self, name: &str) -> std::path::PathBuf {
+    pub(crate) fn file(&self, name: &str) -> PathBuf {
         self.dir.path().join(name)
     }
 }
 
-/// In a worker: the graph that the arguments name.
-pub(crate) fn given_graph() -> Option<JobGraph> {
+pub(crate) fn dispatcher_in(place: &Path, given: &str) -> Dispatcher {
+    Dispatcher::new()
+        .directory(place.join("segments"))
+        .args(["--exact", "worker", given, "--nocapture", "--test-threads=1", "--quiet"])
+        .quiet()
+}
+
+/// In a process that a test has started: the graph that the arguments name, and the test's place.
+pub(crate) fn given_graph() -> Option<(JobGraph, PathBuf)> {
     let given = std::env::args().find_map(|arg| Some(arg.strip_prefix("given=")?.to_owned()))?;
     let mut parts = given.splitn(3, '=');
     let (graph, number) = (parts.next().unwrap(), parts.next().unwrap().parse().unwrap());
-    Some(crate::graphs::make(graph, &Given { dir: Path::new(parts.next().unwrap()), number }))
+    let dir = Path::new(parts.next().unwrap());
+    Some((crate::graphs::make(graph, &Given { dir, number }), dir.to_owned()))
 }
 
 /// Waits for the end of a job, under the watchdog.
