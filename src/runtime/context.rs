@@ -106,6 +106,11 @@ impl TaskContext {
         Ok(())
     }
 
+    /// Its sending side alone.
+    pub fn output(&mut self) -> &mut Output {
+        &mut self.output
+    }
+
     /// Sends a packet, in a batch: see [`Output::send`].
     ///
     /// # Errors

@@ -359,6 +359,10 @@ pub struct NodeRef<'a> {
 }
 
 impl NodeRef<'_> {
+    pub(crate) fn name(self) -> String {
+        self.graph.nodes.borrow().get(self.index).map(|node| node.name.clone()).unwrap_or_default()
+    }
+
     pub(crate) fn change(self, change: impl FnOnce(&mut Node)) -> Self {
         if let Some(node) = self.graph.nodes.borrow_mut().get_mut(self.index) {
             change(node);

@@ -27,6 +27,7 @@ mod plan;
 mod process;
 mod report;
 mod service;
+mod stream;
 mod supervise;
 mod tether;
 mod validate;
@@ -44,5 +45,6 @@ pub use plan::{
 };
 pub use report::{JobReport, JobStatus, RingReport, TaskState, TaskStatus};
 pub use service::{HandlerError, Methods, ServiceContext};
+pub use stream::{Emitter, Stream};
 pub use tether::Counters;
 pub use worker::{Worker, is_worker};

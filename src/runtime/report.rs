@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
 use super::error::JobError;
@@ -130,6 +131,18 @@ impl JobReport {
     pub fn results_of<'a>(&'a self, task: &'a str) -> impl Iterator<Item = &'a [u8]> {
         let of = self.results.iter().filter(move |(instance, _)| instance.task == task);
         of.map(|(_, bytes)| bytes.as_slice())
+    }
+
+    /// The values that a task collected ([`super::Stream::collect`]), instance by instance.
+    ///
+    /// # Errors
+    /// Where they are of another type.
+    pub fn values_of<T: DeserializeOwned>(&self, task: &str) -> Result<Vec<T>, postcard::Error> {
+        let mut values = Vec::new();
+        for bytes in self.results_of(task) {
+            values.extend(super::stream::values(bytes)?);
+        }
+        Ok(values)
     }
 
     /// Packets that nobody has acknowledged, in all rings.

@@ -225,6 +225,7 @@ impl Supervisor {
         for place in 0..self.instances.len() {
             self.start(place)?;
         }
+        self.publish();
         let mut pause = SOON;
         loop {
             pause = if self.hear() > 0 { SOON } else { (pause * 2).min(LATER) };

@@ -28,6 +28,7 @@ pub(crate) fn make(name: &str, given: &Given<'_>) -> JobGraph {
         "service-errors" => services::errors(&graph),
         "service-killed" => services::killed(&graph, given),
         "service-gone" => services::gone(&graph),
+        "streams" => streams(&graph, given),
         "service-chain" => services::chain(&graph),
         other => panic!("no graph {other:?}"),
     }
@@ -243,4 +244,23 @@ fn hundred(graph: &JobGraph) {
     graph.operator("adder", add);
     graph.connect("numbers", "copy", Edge::round_robin().capacity(64).max_payload(1024));
     graph.connect("copy", "adder", Edge::round_robin());
+}
+
+/// How often the last digits of squares occur, of even numbers alone; and, in a branch, all numbers.
+fn streams(graph: &JobGraph, given: &Given<'_>) {
+    let count = given.number;
+    let numbers = graph.stream("numbers", move |out| (0..count).try_for_each(|n| out.emit(&n)));
+    numbers.branch().collect("all");
+    numbers
+        .filter("even", |n| n % 2 == 0)
+        .parallelism(2)
+        .map("square", |n| n * n)
+        .restart(Restart::on_failure(1))
+        .key_by(|square| (square % 10).into())
+        .reduce("digits", || (0_u64, 0_u64), |(digit, count), square| {
+            (*digit, *count) = (square % 10, *count + 1);
+        })
+        .parallelism(3)
+        .flat_map("pairs", |(_, pair)| [pair])
+        .collect("result");
 }

@@ -95,11 +95,16 @@ pub(crate) fn wait_until(what: &str, mut condition: impl FnMut() -> bool) {
     }
 }
 
-/// The process of an instance that runs.
+/// The process of an instance, once it runs.
 pub(crate) fn pid_of(job: &JobHandle, instance: &str) -> Pid {
-    let status = job.status();
-    let task = status.tasks.iter().find(|task| task.instance.to_string() == instance).unwrap();
-    Pid::from_raw(task.pid.unwrap() as i32)
+    let mut pid = None;
+    wait_until("the instance has a process", || {
+        let status = job.status();
+        let task = status.tasks.iter().find(|task| task.instance.to_string() == instance);
+        pid = task.unwrap().pid;
+        pid.is_some()
+    });
+    Pid::from_raw(pid.unwrap() as i32)
 }
 
 pub(crate) fn kill_instance(job: &JobHandle, instance: &str) {

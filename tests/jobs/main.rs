@@ -48,6 +48,16 @@ fn a_task_has_several_inputs_and_ends_when_all_have() {
 }
 
 #[test]
+fn streams_of_typed_values_are_mapped_filtered_keyed_and_reduced() {
+    let report = Place::new().run("streams", 1_000).ok().unwrap();
+    let all: Vec<u64> = report.values_of("all").unwrap();
+    assert_eq!(all, (0..1_000).collect::<Vec<_>>());
+    let mut digits: Vec<(u64, u64)> = report.values_of("result").unwrap();
+    digits.sort_unstable();
+    assert_eq!(digits, [(0, 100), (4, 200), (6, 200)]);
+}
+
+#[test]
 fn a_hundred_processes_start_and_stop_and_leave_nothing() {
     let report = Place::new().run("hundred", 0).ok().unwrap();
     assert_eq!(report.pids.len(), 100);
