@@ -235,10 +235,18 @@ impl Compiler<'_> {
         self.node(name).is_some_and(|node| node.restart.max > 0)
     }
 
-    /// Whether the packets of an edge are numbered.
+    fn restarts(&self, link: &Link) -> bool {
+        self.may_restart(&link.from) || self.may_restart(&link.to)
+    }
+
+    /// Whether the packets of an edge are numbered, because either side may restart. Numbers help
+    /// only where a packet that is sent again gets the same one and goes the same way: so an operator
+    /// that restarts must receive the same again, in the same order.
     fn is_numbered(&self, link: &Link) -> bool {
-        let restarts = self.may_restart(&link.from) || self.may_restart(&link.to);
-        restarts && link.edge.is_repeatable()
+        let same_again = || self.links_to(&link.from).all(|link| self.is_numbered(link));
+        self.restarts(link)
+            && link.edge.is_repeatable()
+            && (!self.may_restart(&link.from) || same_again())
     }
 
     fn data_rings(&mut self, node: &Node) -> Result<(), GraphError> {
@@ -251,8 +259,7 @@ impl Compiler<'_> {
         let feeders = links.iter().filter_map(|link| self.node(&link.from));
         let feeders: u32 = feeders.map(|from| from.parallelism).sum();
         let names: Vec<_> = links.iter().map(|link| link.from.as_str()).collect();
-        let restarts = |link: &&Link| self.may_restart(&link.from) || self.may_restart(&link.to);
-        let exactly_once = links.iter().all(|link| !restarts(link) || link.edge.is_repeatable());
+        let exactly_once = links.iter().all(|link| !self.restarts(link) || self.is_numbered(link));
         let config = QueueConfig {
             capacity_packets: Some(capacity),
             max_payload: Some(payload + HEADER_BYTES),
@@ -269,7 +276,7 @@ impl Compiler<'_> {
                 config: config.clone(),
                 from: from.clone(),
                 to: if shared { node.name.clone() } else { format!("{}#{index}", node.name) },
-                exactly_once: exactly_once && !(shared && node.restart.max > 0),
+                exactly_once,
             })
             .collect();
         for ring in rings {

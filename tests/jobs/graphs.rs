@@ -197,28 +197,33 @@ fn endless(graph: &JobGraph, pause: Duration) {
     graph.connect("numbers", "adder", Edge::round_robin().capacity(64));
 }
 
-/// Three consumers of one queue, the first of which is killed with a packet in its hands.
+/// Three consumers of one queue, the first of which is killed with its second packet in its hands.
 fn work_queue(graph: &JobGraph, given: &Given<'_>) {
     let (count, dir) = (given.number, given.dir.to_owned());
     graph.source("numbers", move |task| count_to(task, count)).parallelism(2).keyed();
     graph
         .operator("worker", move |task| {
             let identity = task.identity().clone();
-            while identity.instance.index != 0 && !dir.join("worker").exists() {
-                // The first one is to have a packet before the others take them all.
+            while identity.instance.index != 0 && !dir.join("again").exists() {
+                // Both attempts of the first are to have packets before the others take them all.
                 std::thread::yield_now();
             }
+            let mut seen = 0;
             while let Some(packet) = task.recv()? {
-                if identity.instance.index == 0 {
+                seen += 1;
+                if seen == 2 && identity.instance.index == 0 {
                     wait_for_the_end("worker", identity.attempt, &dir);
+                    std::fs::write(dir.join("again"), "")?;
                 }
-                task.result(&packet.payload)?;
+                task.send(&packet.view())?;
             }
             Ok(())
         })
         .parallelism(3)
         .restart(Restart::on_failure(1));
+    graph.operator("adder", add);
     graph.connect("numbers", "worker", Edge::shared());
+    graph.connect("worker", "adder", Edge::round_robin());
 }
 
 fn two_inputs(graph: &JobGraph, given: &Given<'_>) {
