@@ -83,6 +83,11 @@ mod sync;
 #[cfg(not(loom))]
 pub use queue::{Queue, QueueConfig, QueueDescriptor, TypedQueue};
 
+/// Runs the examples of docs/guide.md.
+#[cfg(all(doctest, not(loom)))]
+#[doc = include_str!("../docs/guide.md")]
+struct Guide;
+
 /// Runs the examples of README.md.
 #[cfg(all(doctest, not(loom)))]
 #[doc = include_str!("../README.md")]
