@@ -14,10 +14,10 @@
 use std::process::ExitCode;
 use std::time::Duration;
 
+use ringway::routing::Packet;
 use ringway::runtime::{
     CallError, Dispatcher, Edge, HandlerError, Interrupt, JobError, JobGraph, Methods, Restart,
 };
-use ringway::routing::Packet;
 use serde::{Deserialize, Serialize};
 
 const DEFAULT_ORDERS: u64 = 10_000;

@@ -20,7 +20,9 @@ pub(crate) fn available() -> Result<()> {
 }
 
 /// Says what was being done when the ring refused.
-pub(crate) fn refused<E: Error + Send + Sync + 'static>(doing: &'static str) -> impl Fn(E) -> BenchError {
+pub(crate) fn refused<E: Error + Send + Sync + 'static>(
+    doing: &'static str,
+) -> impl Fn(E) -> BenchError {
     move |source| BenchError::Transport { doing, source: Box::new(source) }
 }
 

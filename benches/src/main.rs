@@ -34,7 +34,9 @@ use std::process::ExitCode;
 use clap::{CommandFactory, Parser};
 use serde::{Deserialize, Serialize};
 
-use crate::cli::{Cli, CopyArgs, CreateArgs, FloorArgs, LatencyArgs, PacketArgs, ThroughputArgs, Verb};
+use crate::cli::{
+    Cli, CopyArgs, CreateArgs, FloorArgs, LatencyArgs, PacketArgs, ThroughputArgs, Verb,
+};
 use crate::cpus::CpuPair;
 use crate::create::CreatePlan;
 use crate::error::{BenchError, Result};

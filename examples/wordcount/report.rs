@@ -89,10 +89,9 @@ impl Progress {
         let (bar, style) = match (io::stderr().is_terminal(), total) {
             (false, _) => (ProgressBar::hidden(), "{msg}"),
             (true, 0) => (ProgressBar::new_spinner(), "{spinner} {bytes} read, {msg}"),
-            (true, _) => (
-                ProgressBar::new(total),
-                "[{bar:30}] {bytes} of {total_bytes}, {msg}, {eta} left",
-            ),
+            (true, _) => {
+                (ProgressBar::new(total), "[{bar:30}] {bytes} of {total_bytes}, {msg}, {eta} left")
+            }
         };
         if let Ok(style) = ProgressStyle::with_template(style) {
             bar.set_style(style.progress_chars("=> "));

@@ -14,8 +14,8 @@ use super::group::{Group, Selection, Target};
 use super::report::Problem;
 use super::strategy::Random;
 use super::{
-    Connection, FullPolicy, PacketRef, Router, RouterConfig, RouterError, RoutingInfo, STOP_WAIT, SendError,
-    StopSignal, WireError,
+    Connection, FullPolicy, PacketRef, Router, RouterConfig, RouterError, RoutingInfo, STOP_WAIT,
+    SendError, StopSignal, WireError,
 };
 use crate::error::PutError;
 use crate::queue::{Producer, Queue, RecordKind, Wait};
@@ -63,7 +63,7 @@ impl Flushed {
 }
 
 enum Sink {
-    Owned(Producer),
+    Owned(Box<Producer>),
     /// A queue that is made of no ring, or whose producer is not to be had alone.
     Shared(Queue),
 }
@@ -116,7 +116,7 @@ impl Lane {
         if self.sink.is_none() {
             let queue = target.open_queue().map_err(PutError::from)?;
             let sink = match queue.backend().ring() {
-                Some(ring) => Sink::Owned(ring.producer()?),
+                Some(ring) => Sink::Owned(Box::new(ring.producer()?)),
                 None => Sink::Shared(queue.clone()),
             };
             self.sink = Some(sink);
@@ -226,11 +226,7 @@ impl BatchRouter {
     /// # Errors
     /// As [`BatchRouter::buffer`]; [`SendError::NoSuchTarget`] where there is no such group.
     #[inline]
-    pub fn buffer_in(
-        &mut self,
-        nth: usize,
-        packet: &PacketRef<'_>,
-    ) -> Result<Buffered, SendError> {
+    pub fn buffer_in(&mut self, nth: usize, packet: &PacketRef<'_>) -> Result<Buffered, SendError> {
         packet.check()?;
         let (Some(group), Some(lanes)) = (self.groups.get_mut(nth), self.lanes.get_mut(nth)) else {
             return Err(SendError::NoSuchTarget);

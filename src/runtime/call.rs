@@ -281,8 +281,7 @@ impl Client {
         drop(call.alive);
         let (service, method) = (call.service.to_string(), call.method.into_string());
         let (outcome, bytes) = reply?;
-        let undecodable =
-            |service, method, what| CallError::Undecodable { service, method, what };
+        let undecodable = |service, method, what| CallError::Undecodable { service, method, what };
         Err(match outcome {
             Outcome::Done => match postcard::from_bytes(&bytes) {
                 Ok(answer) => return Ok(answer),
@@ -292,7 +291,9 @@ impl Client {
             Outcome::Handler { code, message } => {
                 CallError::Handler { service, method, code, message }
             }
-            Outcome::BadRequest(what) => undecodable(service, method, format!("the request: {what}")),
+            Outcome::BadRequest(what) => {
+                undecodable(service, method, format!("the request: {what}"))
+            }
             Outcome::DeadlineExceeded => CallError::DeadlineExceeded { service, method },
             Outcome::TooLarge { len, max } => {
                 let what = format!("the answer has {len} bytes, but {max} is the most");
@@ -321,7 +322,8 @@ impl Client {
                 }
                 Err(error) => error,
             };
-            let gone = |why: String| CallError::ServiceGone { service: call.service.to_string(), why };
+            let gone =
+                |why: String| CallError::ServiceGone { service: call.service.to_string(), why };
             match got {
                 GetError::Timeout | GetError::Empty => {
                     if is_over(call.deadline) {

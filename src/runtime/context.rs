@@ -199,10 +199,7 @@ impl TaskContext {
     ///
     /// # Errors
     /// See [`CallError`].
-    pub fn wait_for<A: DeserializeOwned>(
-        &mut self,
-        call: PendingCall<A>,
-    ) -> Result<A, CallError> {
+    pub fn wait_for<A: DeserializeOwned>(&mut self, call: PendingCall<A>) -> Result<A, CallError> {
         let client = self.client.as_mut().ok_or_else(|| CallError::undeclared(call.service()))?;
         client.wait(&mut self.output.tether, call)
     }

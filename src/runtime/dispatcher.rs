@@ -141,6 +141,7 @@ impl Dispatcher {
             .name("dispatcher".into())
             .spawn(move || supervisor.run(signal_set))
             .map_err(|error| JobError::system("starting a thread", error))?;
+        let (plan, signals) = (Box::new(plan), signals.map(Box::new));
         Ok(JobHandle { plan, shared, thread: Some(thread), signals })
     }
 
@@ -208,11 +209,11 @@ impl Shared {
 
 /// A job that was submitted. Dropped, it is cancelled.
 pub struct JobHandle {
-    plan: JobPlan,
+    plan: Box<JobPlan>,
     shared: Arc<Shared>,
     thread: Option<JoinHandle<()>>,
     /// Unblocked when the job is over.
-    signals: Option<Signals>,
+    signals: Option<Box<Signals>>,
 }
 
 impl JobHandle {
@@ -287,8 +288,7 @@ impl JobHandle {
     /// The handle.
     pub fn wait_timeout(self, timeout: Duration) -> Result<JobReport, Self> {
         let state = self.shared.lock();
-        let waited =
-            self.shared.changed.wait_timeout_while(state, timeout, |state| !state.over);
+        let waited = self.shared.changed.wait_timeout_while(state, timeout, |state| !state.over);
         let over = waited.unwrap_or_else(PoisonError::into_inner).0.over;
         if over { Ok(self.wait()) } else { Err(self) }
     }

@@ -68,7 +68,9 @@ pub enum GraphError {
         path: Vec<String>,
     },
     /// An edge is to be hashed, but its packets have no keys.
-    #[error("the edge {from} -> {to} is hashed, but {from} does not say that its packets have keys")]
+    #[error(
+        "the edge {from} -> {to} is hashed, but {from} does not say that its packets have keys"
+    )]
     Unkeyed {
         /// Where the edge begins.
         from: String,

@@ -9,9 +9,10 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+use super::compile;
 use super::context::TaskContext;
 use super::error::{GraphError, TaskResult};
-use super::plan::{self, JobPlan};
+use super::plan::JobPlan;
 use super::service::Methods;
 use super::validate;
 use crate::routing::{Choice, CustomStrategy, GroupStrategy, GroupView, PacketRef};
@@ -331,7 +332,7 @@ impl JobGraph {
     /// See [`GraphError`].
     pub fn compile(&self, id: super::JobId) -> Result<JobPlan, GraphError> {
         self.validate()?;
-        plan::compile(id, &self.nodes.borrow(), &self.links.borrow())
+        compile::compile(id, &self.nodes.borrow(), &self.links.borrow())
     }
 
     /// Prints the plan as a table: the tasks with what they read and feed, and the rings with their

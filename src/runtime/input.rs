@@ -96,7 +96,9 @@ impl Input {
         work: impl FnOnce(PacketRef<'_>, &mut Output) -> R,
     ) -> Result<Option<R>, ContextError> {
         loop {
-            if self.consumer.held() >= self.most || (self.consumer.held() > 0 && self.pace.is_over()) {
+            if self.consumer.held() >= self.most
+                || (self.consumer.held() > 0 && self.pace.is_over())
+            {
                 self.settle(output)?;
             }
             if self.ended {

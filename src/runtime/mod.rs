@@ -14,12 +14,14 @@
 //! Everything here blocks; there is no executor and no thread but the dispatcher's one.
 
 mod call;
+mod compile;
 mod context;
 mod dispatcher;
 mod error;
 mod explain;
 mod graph;
 mod input;
+mod instance;
 mod manager;
 mod output;
 mod pace;
@@ -40,9 +42,7 @@ pub use error::{ContextError, GraphError, JobError, Stopping, TaskError, TaskRes
 pub use graph::{Edge, JobGraph, Kind, NodeRef, Restart};
 pub use manager::{JobEntry, JobManager, segment_prefix};
 pub use output::Output;
-pub use plan::{
-    InputSpec, JobId, JobPlan, Progress, RingPlan, SPEC_VERSION, ServeSpec, TaskSpec,
-};
+pub use plan::{InputSpec, JobId, JobPlan, Progress, RingPlan, SPEC_VERSION, ServeSpec, TaskSpec};
 pub use report::{JobReport, JobStatus, RingReport, TaskState, TaskStatus};
 pub use service::{HandlerError, Methods, ServiceContext};
 pub use stream::{Emitter, Stream};

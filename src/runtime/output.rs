@@ -158,7 +158,8 @@ impl Output {
             let flushed = self.router.flush(Wait::Until(Instant::now() + SLICE));
             self.dropped += flushed.dropped;
             if flushed.failed > 0 {
-                let problem = flushed.problems.first().map_or_else(String::new, ToString::to_string);
+                let problem =
+                    flushed.problems.first().map_or_else(String::new, ToString::to_string);
                 return Err(ContextError::Send { packets: flushed.failed, problem });
             }
             if flushed.left > 0 {
@@ -216,7 +217,10 @@ impl Output {
 
 impl std::fmt::Debug for Output {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Output").field("instance", &self.instance).field("sent", &self.sent).finish()
+        f.debug_struct("Output")
+            .field("instance", &self.instance)
+            .field("sent", &self.sent)
+            .finish()
     }
 }
 

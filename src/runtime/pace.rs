@@ -33,7 +33,8 @@ impl Pace {
     #[cold]
     fn look(&mut self) -> bool {
         let now = Instant::now();
-        let passed = now.duration_since(self.looked).as_nanos().clamp(1, u128::from(u64::MAX)) as u64;
+        let passed =
+            now.duration_since(self.looked).as_nanos().clamp(1, u128::from(u64::MAX)) as u64;
         // As many steps as would have taken the time that we want, if that changes slowly.
         self.steps = (self.steps.saturating_mul(LOOK_EVERY_NS) / passed)
             .clamp(1, (self.steps * 2).min(MAX_STEPS));

@@ -58,7 +58,10 @@ impl Process {
                 let flags = rustix::fs::fcntl_getfl(stderr)?;
                 rustix::fs::fcntl_setfl(stderr, flags | rustix::fs::OFlags::NONBLOCK)?;
             }
-            Ok::<_, std::io::Error>((pidfd_open(Pid::from_child(&child), PidfdFlags::empty())?, stderr))
+            Ok::<_, std::io::Error>((
+                pidfd_open(Pid::from_child(&child), PidfdFlags::empty())?,
+                stderr,
+            ))
         })();
         match made {
             Ok((pidfd, stderr)) => Ok(Self {

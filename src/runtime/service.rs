@@ -276,7 +276,9 @@ impl Server {
         let outcome = if context.time_left() == Some(Duration::ZERO) {
             self.counters.late += 1;
             Outcome::DeadlineExceeded
-        } else if ((info.delivery_count > 1) || has_waited(head.sent_ns)) && context.caller_is_gone() {
+        } else if ((info.delivery_count > 1) || has_waited(head.sent_ns))
+            && context.caller_is_gone()
+        {
             // Whoever waited for it has died with its call.
             self.counters.late += 1;
             return Ok(());

@@ -126,10 +126,7 @@ impl<'g, T: 'static> Stream<'g, T> {
     /// Gives every value a key: from here on, equal keys go to the same instance. One key counts for
     /// all branches: the last.
     #[must_use]
-    pub fn key_by(
-        mut self,
-        key: impl Fn(&T) -> PartitionKey + Send + Sync + 'static,
-    ) -> Self {
+    pub fn key_by(mut self, key: impl Fn(&T) -> PartitionKey + Send + Sync + 'static) -> Self {
         let (run, key): (_, KeyFn<T>) = (Arc::clone(&self.run), Arc::new(key));
         let keyed = move |task: &mut TaskContext| run(task, Some(&key));
         self.node.change(|node| {

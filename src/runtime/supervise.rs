@@ -4,7 +4,7 @@
 //! handle, and for a moment at most, since reports come through shared memory. The workers die with
 //! this thread.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::os::fd::{AsFd, BorrowedFd};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -16,12 +16,13 @@ use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use super::dispatcher::{Dispatcher, Interrupt, Shared};
 use super::error::JobError;
 use super::graph::Kind;
-use super::plan::{CONTROL, JobPlan, Progress, RingPlan, TaskSpec, command_ring};
+use super::instance::{Instance, closing, is_users, note, sum};
+use super::plan::{CONTROL, JobPlan, RingPlan, command_ring};
 use super::process::{Ending, Process};
-use super::report::{JobReport, RingReport, TaskState, TaskStatus};
-use super::tether::{Command, Counters, Event, Report};
+use super::report::{JobReport, RingReport, TaskState};
+use super::tether::{Command, Counters, Report};
 use crate::error::{OpenError, PutError};
-use crate::queue::{Consumer, Producer, QueueBackend, RecordKind, RingQueue, Wait, open_in};
+use crate::queue::{Consumer, QueueBackend, RingQueue, Wait, open_in};
 use crate::shm::segment::Segment;
 
 /// How soon reports are looked for, while they come and when they do not.
@@ -32,57 +33,6 @@ const LATER: Duration = Duration::from_millis(50);
 pub(crate) enum Order {
     Stop,
     Cancel,
-}
-
-struct Instance {
-    spec: TaskSpec,
-    commands: Producer,
-    state: TaskState,
-    process: Option<Process>,
-    pid: Option<u32>,
-    restart_at: Option<Instant>,
-    /// Of the attempts before, and of this one.
-    before: Counters,
-    now: Counters,
-    failure: Option<String>,
-    result: Vec<u8>,
-    finished: bool,
-}
-
-impl Instance {
-    fn is_over(&self) -> bool {
-        matches!(self.state, TaskState::Finished | TaskState::Failed | TaskState::Ended)
-    }
-
-    fn status(&self) -> TaskStatus {
-        TaskStatus {
-            instance: self.spec.instance.clone(),
-            state: self.state,
-            pid: self.pid,
-            restarts: self.spec.attempt,
-            counters: sum(self.before, self.now),
-            occupancy: None,
-            waiting: None,
-            failure: self.failure.clone(),
-        }
-    }
-
-    fn command(&mut self, command: &Command) {
-        if let Ok(bytes) = postcard::to_allocvec(command) {
-            // Full only where it does not listen: then it is killed in time.
-            let _ = self.commands.put(RecordKind::RAW, &bytes, Wait::No);
-        }
-    }
-}
-
-fn sum(a: Counters, b: Counters) -> Counters {
-    Counters {
-        received: a.received + b.received,
-        sent: a.sent + b.sent,
-        repeated: a.repeated + b.repeated,
-        dropped: a.dropped + b.dropped,
-        late: a.late + b.late,
-    }
 }
 
 pub(crate) struct Supervisor {
@@ -255,9 +205,11 @@ impl Supervisor {
         let stopping = self.stopping;
         let Some(instance) = self.instances.get_mut(place) else { return Ok(()) };
         let process = Process::start(&self.how, &instance.spec).map_err(|error| {
-            let program = self.how.program.as_ref().map_or("this program".into(), |program| {
-                program.display().to_string()
-            });
+            let program = self
+                .how
+                .program
+                .as_ref()
+                .map_or("this program".into(), |program| program.display().to_string());
             JobError::system(format!("starting {} as {program}", instance.spec.instance), error)
         })?;
         self.pids.push(process.pid());
@@ -348,9 +300,8 @@ impl Supervisor {
             }
             instance.spec.restart.max = 0;
         }
-        self.failure.get_or_insert(JobError::Cancelled {
-            signal: self.interrupted.map(Signal::as_str),
-        });
+        self.failure
+            .get_or_insert(JobError::Cancelled { signal: self.interrupted.map(Signal::as_str) });
     }
 
     fn look_after_processes(&mut self) -> Result<(), JobError> {
@@ -419,7 +370,8 @@ impl Supervisor {
             cause,
             stderr: if told.is_some() { Vec::new() } else { ending.stderr.clone() },
         };
-        let mut why = format!("{} {}", instance.spec.instance, instance.failure.clone().unwrap_or_default());
+        let mut why =
+            format!("{} {}", instance.spec.instance, instance.failure.clone().unwrap_or_default());
         let mut end = why.len().min(800);
         while !why.is_char_boundary(end) {
             end -= 1;
@@ -500,52 +452,4 @@ impl Supervisor {
             elapsed: self.started.elapsed(),
         }
     }
-}
-
-/// Says whether a ring is not one of those between dispatcher and workers.
-fn is_users(ring: &RingPlan) -> bool {
-    ring.name != CONTROL && !ring.name.starts_with("_command-")
-}
-
-fn note(instances: &mut [Instance], report: Report) {
-    let Some(instance) = instances.get_mut(report.place as usize) else { return };
-    if report.attempt != instance.spec.attempt {
-        return;
-    }
-    match report.event {
-        Event::Started => instance.state = TaskState::Running,
-        Event::Counters(counters) => instance.now = counters,
-        Event::Progress(Progress { done, ended, sent }) => {
-            instance.spec.progress = Progress { done, ended, sent };
-        }
-        Event::Result(bytes) => instance.result.extend_from_slice(&bytes),
-        Event::Finished(counters) => {
-            instance.now = counters;
-            instance.finished = true;
-        }
-        Event::Failed(why) => instance.failure = Some(why),
-    }
-}
-
-/// The rings that end by being closed, each with the names of those that must have ended before.
-fn closing(plan: &JobPlan) -> Vec<(String, BTreeSet<String>)> {
-    let mut closing: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
-    for task in &plan.tasks {
-        for target in &task.output.connections {
-            let ring = target.descriptor.shm_address().map(|address| address.ring().to_owned());
-            let shared = plan.tasks.iter().any(|reader| {
-                reader.input.as_ref().is_some_and(|input| input.shared && Some(&input.ring) == ring.as_ref())
-            });
-            if let Some(ring) = ring.filter(|_| shared) {
-                closing.entry(ring).or_default().insert(task.instance.task.clone());
-            }
-        }
-        if let Some(serve) = &task.serve {
-            closing.entry(serve.requests.clone()).or_default();
-        }
-        for requests in task.services.values() {
-            closing.entry(requests.clone()).or_default().insert(task.instance.task.clone());
-        }
-    }
-    closing.into_iter().collect()
 }

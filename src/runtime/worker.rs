@@ -154,7 +154,7 @@ impl Worker {
                 return Err(format!("this program has no task {name:?}; it has {have:?}").into());
             }
         };
-        Ok(self.run_spec(spec, &run)?)
+        self.run_spec(spec, &run)
     }
 
     fn run_spec(&self, mut spec: TaskSpec, run: &Run<'_>) -> Result<bool, TaskError> {
@@ -309,9 +309,7 @@ impl JobGraph {
             }
             let links = self.links.borrow();
             for (group, link) in (0..).zip(links.iter().filter(|link| link.from == node.name)) {
-                worker
-                    .strategies
-                    .insert((node.name.clone(), group), link.edge.strategy.clone());
+                worker.strategies.insert((node.name.clone(), group), link.edge.strategy.clone());
             }
         }
         worker

@@ -97,8 +97,7 @@ fn a_stopped_job_drains_and_a_cancelled_one_counts_what_was_undelivered() {
     job.stop();
     let report = finish(job).ok().unwrap();
     assert!(report.stopped);
-    let (sent, added) =
-        (crate::numbers(&report, "numbers"), crate::numbers(&report, "adder"));
+    let (sent, added) = (crate::numbers(&report, "numbers"), crate::numbers(&report, "adder"));
     assert_eq!((sent[0], report.undelivered()), (added[1], 0));
     place.assert_nothing_left();
 

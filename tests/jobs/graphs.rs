@@ -245,7 +245,9 @@ fn two_inputs(graph: &JobGraph, given: &Given<'_>) {
 
 fn hundred(graph: &JobGraph) {
     graph.source("numbers", |task| count_to(task, 980)).keyed();
-    graph.operator("copy", |task| task.for_each(|packet, output| Ok(output.send(&packet)?))).parallelism(98);
+    graph
+        .operator("copy", |task| task.for_each(|packet, output| Ok(output.send(&packet)?)))
+        .parallelism(98);
     graph.operator("adder", add);
     graph.connect("numbers", "copy", Edge::round_robin().capacity(64).max_payload(1024));
     graph.connect("copy", "adder", Edge::round_robin());
@@ -262,9 +264,13 @@ fn streams(graph: &JobGraph, given: &Given<'_>) {
         .map("square", |n| n * n)
         .restart(Restart::on_failure(1))
         .key_by(|square| (square % 10).into())
-        .reduce("digits", || (0_u64, 0_u64), |(digit, count), square| {
-            (*digit, *count) = (square % 10, *count + 1);
-        })
+        .reduce(
+            "digits",
+            || (0_u64, 0_u64),
+            |(digit, count), square| {
+                (*digit, *count) = (square % 10, *count + 1);
+            },
+        )
         .parallelism(3)
         .flat_map("pairs", |(_, pair)| [pair])
         .collect("result");

@@ -13,9 +13,7 @@ const LONG: Duration = Duration::from_secs(30);
 /// Four clients of a service of two instances, each with many calls open at a time.
 pub(crate) fn calls(graph: &JobGraph, given: &Given<'_>) {
     let count = given.number;
-    graph
-        .service("squares", || Methods::new().on("square", |_, n: u64| Ok(n * n)))
-        .parallelism(2);
+    graph.service("squares", || Methods::new().on("square", |_, n: u64| Ok(n * n))).parallelism(2);
     graph
         .source("client", move |task| {
             let mut sum = 0;
