@@ -124,11 +124,17 @@ fn stop_twice(graph: &JobGraph, given: &Given<'_>) {
     graph.source("numbers", move |task| count_to(task, count)).keyed();
     graph
         .operator("copy", move |task| {
-            task.for_each(|packet, output| Ok(output.send(&packet)?))?;
             let attempt = task.identity().attempt;
-            if task.identity().instance.index == 0 {
-                task.send_stop_signal("for the first time")?;
+            let first = task.identity().instance.index == 0;
+            while !first && !dir.join("stopped-twice").exists() {
+                // Its packets come behind both stop signals of the first.
+                std::thread::yield_now();
+            }
+            task.for_each(|packet, output| Ok(output.send(&packet)?))?;
+            if first {
+                task.send_stop_signal("perhaps for the second time")?;
                 wait_for_the_end("copy", attempt, &dir);
+                std::fs::write(dir.join("stopped-twice"), "")?;
             }
             Ok(())
         })
