@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Instant;
 
 use super::plan::{CONTROL, JobPlan, Progress, RingPlan, TaskSpec};
-use super::process::Process;
+use super::process::{Ending, Process};
 use super::report::{TaskState, TaskStatus};
 use super::tether::{Command, Counters, Event, Report};
 use crate::queue::{Producer, RecordKind, Wait};
@@ -22,6 +22,8 @@ pub(super) struct Instance {
     pub(super) failure: Option<String>,
     pub(super) result: Vec<u8>,
     pub(super) finished: bool,
+    /// How its process ended, until all is heard that was told before: so many reports in all.
+    pub(super) exited: Option<(Ending, u64)>,
 }
 
 impl Instance {

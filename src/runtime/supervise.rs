@@ -41,6 +41,7 @@ pub(crate) struct Supervisor {
     segment: Arc<Segment>,
     shared: Arc<Shared>,
     control: Consumer,
+    control_ring: RingQueue,
     rings: Vec<(RingPlan, RingQueue)>,
     instances: Vec<Instance>,
     /// Rings that end by being closed, with the tasks or services that must have ended.
@@ -85,8 +86,8 @@ impl Supervisor {
                 source,
             })
         };
-        let control = open_in(segment, CONTROL)?;
-        let control = control.consumer().map_err(|error| refused(error.to_string()))?;
+        let control_ring = open_in(segment, CONTROL)?;
+        let control = control_ring.consumer().map_err(|error| refused(error.to_string()))?;
         let mut rings = Vec::new();
         for ring in plan.rings.iter().filter(|ring| is_users(ring)) {
             rings.push((ring.clone(), open_in(segment, &ring.name)?));
@@ -106,6 +107,7 @@ impl Supervisor {
                 failure: None,
                 result: Vec::new(),
                 finished: false,
+                exited: None,
             });
         }
         {
@@ -132,6 +134,7 @@ impl Supervisor {
             segment: Arc::clone(segment),
             shared,
             control,
+            control_ring,
             rings,
             instances,
             pids: Vec::new(),
@@ -313,10 +316,21 @@ impl Supervisor {
             }
             let Some(process) = &mut instance.process else { continue };
             process.hear();
-            let Some(ending) = process.ended() else { continue };
-            // What it had told before it ended.
+            let exited = instance.exited.take().or_else(|| {
+                let ending = process.ended()?;
+                Some((ending, self.control_ring.stats().puts))
+            });
+            let Some((ending, told)) = exited else { continue };
+            // What it had told before it ended. It may lie behind what another is just writing.
             while self.hear() > 0 {}
-            self.ended(place, &ending);
+            let control = &self.control_ring;
+            let all_heard = control.qsize() == 0 || control.stats().gets >= told;
+            match self.instances.get_mut(place) {
+                Some(instance) if !instance.finished && !all_heard => {
+                    instance.exited = Some((ending, told));
+                }
+                _ => self.ended(place, &ending),
+            }
         }
         Ok(())
     }
@@ -414,7 +428,11 @@ impl Supervisor {
         let next = self.instances.iter().filter_map(|instance| instance.restart_at);
         let next = next.chain(self.kill_at).min();
         let pause = next.map_or(pause, |next| pause.min(next.saturating_duration_since(now)));
-        let processes = || self.instances.iter().filter_map(|instance| instance.process.as_ref());
+        let running = |instance: &&Instance| instance.exited.is_none();
+        let processes = || {
+            let running = self.instances.iter().filter(running);
+            running.filter_map(|instance| instance.process.as_ref())
+        };
         let mut fds: Vec<BorrowedFd<'_>> = vec![self.shared.waker.as_fd()];
         fds.extend(signals.map(AsFd::as_fd));
         fds.extend(processes().map(|process| process.pidfd.as_fd()));

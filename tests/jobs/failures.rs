@@ -1,7 +1,10 @@
 //! Whatever goes wrong is said at the dispatcher, by task and cause, and nothing is left.
 
 use nix::sys::signal::{Signal, kill};
+use ringway::queue::QueueDescriptor;
 use ringway::runtime::{GraphError, JobError, JobGraph, JobManager, JobReport};
+
+use ringway::shm::Lifetime;
 
 use crate::harness::{Given, Place, finish, kill_instance, pid_of, wait_until};
 
@@ -228,6 +231,28 @@ fn workers_die_with_a_killed_dispatcher_and_the_next_start_removes_what_it_left(
     wait_until("the workers are gone", || workers.iter().all(|&pid| is_gone(pid)));
     assert_eq!(std::fs::read_dir(job.place.segments()).unwrap().count(), 1);
     job.place.run("squares", 10).ok().unwrap();
+}
+
+#[test]
+fn a_report_behind_one_that_another_is_writing_is_waited_for() {
+    let place = Place::new();
+    let job = place.submit("endless", 0);
+    let ring = job.plan().rings.iter().find(|ring| ring.name == "_control").unwrap();
+    let control = QueueDescriptor::shm(&format!("{}:_control", job.id().segment())).unwrap();
+    let control = control.with_lifetime(Lifetime::Job).unwrap();
+    let control = control.with_config(ring.config.clone()).unwrap();
+    let control = control.with_directory(place.segments()).unwrap().queue().unwrap();
+    wait_until("packets flow", || job.rings().iter().any(|ring| ring.stats.gets > 1000));
+    let writing = control.reserve(100).unwrap();
+    let pids = ["numbers#0", "adder#0"].map(|instance| pid_of(&job, instance).as_raw() as u32);
+    job.stop();
+    wait_until("the workers have ended", || pids.iter().all(|&pid| is_gone(pid)));
+    // Long enough for the dispatcher to see the ends, and to decide what it must not decide yet.
+    let job = job.wait_timeout(std::time::Duration::from_millis(300)).unwrap_err();
+    drop(writing);
+    finish(job).ok().unwrap();
+    drop(control);
+    place.assert_nothing_left();
 }
 
 #[test]
