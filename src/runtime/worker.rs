@@ -323,3 +323,48 @@ impl JobGraph {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::{Edge, JobGraph, JobId, TaskSpec};
+    use super::{PART, environment};
+    use crate::queue::Side;
+
+    #[test]
+    fn a_spec_larger_than_a_variable_goes_in_several_and_comes_back_whole() {
+        let graph = JobGraph::new("wide");
+        graph.source("one", |_| Ok(()));
+        graph.operator("many", |_| Ok(())).parallelism(800);
+        graph.connect("one", "many", Edge::round_robin());
+        let plan = graph.compile(JobId::new("wide")).unwrap();
+        let parts = environment(&plan.tasks[0]).unwrap();
+        assert!(parts.len() > 2, "{} parts", parts.len());
+        assert!(parts.iter().all(|(_, part)| part.len() <= PART));
+        assert_eq!(parts[0].0, "RINGWAY_TASK");
+        assert_eq!((parts[1].0.as_str(), parts.last().unwrap().1.as_str()), ("RINGWAY_TASK_1", ""));
+        let whole: String = parts.into_iter().map(|(_, part)| part).collect();
+        let read: TaskSpec = serde_json::from_str(&whole).unwrap();
+        assert_eq!(read, plan.tasks[0]);
+    }
+
+    #[test]
+    fn ring_modes_follow_from_the_graph() {
+        let graph = JobGraph::new("modes");
+        graph.source("one", |_| Ok(()));
+        graph.source("two", |_| Ok(())).parallelism(2);
+        graph.operator("alone", |_| Ok(()));
+        graph.operator("fed-by-two", |_| Ok(()));
+        graph.operator("workers", |_| Ok(())).parallelism(3);
+        graph.connect("one", "alone", Edge::round_robin());
+        graph.connect("two", "fed-by-two", Edge::round_robin());
+        graph.connect("one", "workers", Edge::shared());
+        let plan = graph.compile(JobId::new("modes")).unwrap();
+        let modes = |name: &str| {
+            let ring = plan.rings.iter().find(|ring| ring.name == name).unwrap();
+            (ring.config.producers, ring.config.consumers)
+        };
+        assert_eq!(modes("alone-0"), (Side::Single, Side::Single));
+        assert_eq!(modes("fed-by-two-0"), (Side::Multi, Side::Single));
+        assert_eq!(modes("workers"), (Side::Single, Side::Multi));
+    }
+}
