@@ -31,7 +31,7 @@ fn run(name: &str, argument: &str) -> String {
     builder.prefix("test-examples-").permissions(std::fs::Permissions::from_mode(0o700));
     let dir = builder.tempdir_in("/dev/shm").or_else(|_| builder.tempdir()).unwrap();
     let output = Command::new("timeout")
-        .arg("120")
+        .args(["-k", "5", "120"])
         .arg(program(name))
         .arg(argument)
         .env("RINGWAY_DIR", dir.path())
