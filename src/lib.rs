@@ -53,6 +53,7 @@
 //! |---|---|
 //! | [`queue`] | descriptors, handles, leases, typed queues, waiting on several queues |
 //! | [`routing`] | packets and stop signals, keys, connections, the router |
+//! | [`runtime`] | jobs: a graph of tasks and services as supervised processes |
 //! | [`shm`] | segments, participants, the ring's algorithm, inspection: for tools, and the curious |
 //! | [`error`] | what can go wrong, one enum for each operation |
 //!
@@ -60,7 +61,7 @@
 //! and close (INFO), dead letters (WARN); nothing for an ordinary packet. A subscriber must not use the
 //! queue that an event is about.
 //!
-//! Layers import only downwards: `routing` → `queue` → `shm`.
+//! Layers import only downwards: `runtime` → `routing` → `queue` → `shm`.
 
 #[cfg(not(all(
     target_os = "linux",
@@ -79,11 +80,18 @@ pub mod mutants;
 pub mod queue;
 #[cfg(not(loom))]
 pub mod routing;
+#[cfg(not(loom))]
+pub mod runtime;
 pub mod shm;
 mod sync;
 
 #[cfg(not(loom))]
 pub use queue::{Queue, QueueConfig, QueueDescriptor, TypedQueue};
+
+/// Runs the examples of docs/guide.md.
+#[cfg(all(doctest, not(loom)))]
+#[doc = include_str!("../docs/guide.md")]
+struct Guide;
 
 /// Runs the examples of README.md.
 #[cfg(all(doctest, not(loom)))]

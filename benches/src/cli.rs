@@ -40,6 +40,10 @@ pub(crate) enum Verb {
     Latency(LatencyArgs),
     /// A stream over one ring: packets and bytes per second, the floor and the copy ceiling
     Throughput(ThroughputArgs),
+    /// Ping-pong of routed packets: encode, route, put, get, decode; next to bare records
+    Packet(PacketArgs),
+    /// Calls of a service in a job of two processes; next to bare round trips
+    Service(PacketArgs),
     /// Microseconds to create a queue, to attach to it, and to its first packet
     Create(CreateArgs),
     /// The floor alone: one cache line bounced between the two processes
@@ -134,6 +138,27 @@ impl LatencyArgs {
     /// `Usage` when the payload does not fit.
     pub(crate) fn link(&self) -> Result<LinkSpec> {
         self.ring.link(self.transport, self.mode, 1)
+    }
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct PacketArgs {
+    /// Round trips that count
+    #[arg(long, value_name = "N", default_value_t = 500_000,
+        value_parser = clap::value_parser!(u64).range(1..MAX_PACKETS))]
+    pub(crate) rounds: u64,
+    #[command(flatten)]
+    pub(crate) common: Common,
+}
+
+impl PacketArgs {
+    /// Says what is to be measured: 32 bytes through rings of one producer and one consumer.
+    ///
+    /// # Errors
+    /// None: these do fit.
+    pub(crate) fn link(&self) -> Result<LinkSpec> {
+        let ring = RingArgs { payload: 32, capacity: None, data_bytes: None, in_place: false };
+        ring.link(Transport::Ring, Mode::Spsc, 1)
     }
 }
 

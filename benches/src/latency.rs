@@ -56,6 +56,24 @@ impl LatencyPlan {
 /// # Errors
 /// When a process, its memory or the transport fails.
 pub(crate) fn measure(cpus: CpuPair, plan: &LatencyPlan) -> Result<LatencyReport> {
+    let Measured { clock, samples, before, after } = measure_raw(cpus, plan)?;
+    Ok(LatencyReport::new(plan, cpus, clock, &samples, before, after))
+}
+
+/// What a measurement gave.
+pub(crate) struct Measured {
+    pub(crate) clock: Clock,
+    pub(crate) samples: Samples,
+    /// The floor before and after.
+    pub(crate) before: Samples,
+    pub(crate) after: Samples,
+}
+
+/// Measures, and leaves the summing up to others.
+///
+/// # Errors
+/// As [`measure`].
+pub(crate) fn measure_raw(cpus: CpuPair, plan: &LatencyPlan) -> Result<Measured> {
     let session = Session::start(cpus, plan.region_bytes(), crate::Task::Latency(plan.clone()))?;
     let (pair, clock) = (&session.pair, session.clock);
     let progress = Progress::start(plan.rounds);
@@ -81,7 +99,7 @@ pub(crate) fn measure(cpus: CpuPair, plan: &LatencyPlan) -> Result<LatencyReport
     let after = floor::measure(pair, clock, plan.floor);
     session.finish()?;
     drop(progress);
-    Ok(LatencyReport::new(plan, cpus, clock, &samples, before, after))
+    Ok(Measured { clock, samples, before, after })
 }
 
 /// Answers, in the peer.
@@ -109,7 +127,11 @@ pub(crate) fn answer(pair: &Pair, plan: &LatencyPlan) -> Result<()> {
     Ok(())
 }
 
-fn ping(
+/// Sends, receives and times, in the starter.
+///
+/// # Errors
+/// When the transport fails.
+pub(crate) fn ping(
     pair: &Pair,
     clock: Clock,
     plan: &LatencyPlan,
@@ -153,7 +175,11 @@ fn ping(
     Ok(samples)
 }
 
-fn pong(
+/// Receives and sends, in the peer.
+///
+/// # Errors
+/// When the transport fails.
+pub(crate) fn pong(
     pair: &Pair,
     plan: &LatencyPlan,
     mut inlet: impl Inlet,

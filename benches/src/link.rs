@@ -20,12 +20,33 @@ pub(crate) fn available() -> Result<()> {
 }
 
 /// Says what was being done when the ring refused.
-fn refused<E: Error + Send + Sync + 'static>(doing: &'static str) -> impl Fn(E) -> BenchError {
+pub(crate) fn refused<E: Error + Send + Sync + 'static>(
+    doing: &'static str,
+) -> impl Fn(E) -> BenchError {
     move |source| BenchError::Transport { doing, source: Box::new(source) }
 }
 
 /// Opens the ring of this name, creating it if need be.
-fn open(spec: &LinkSpec, name: &str) -> Result<Queue> {
+///
+/// # Errors
+/// When it cannot be opened, or the payload does not fit.
+pub(crate) fn open(spec: &LinkSpec, name: &str) -> Result<Queue> {
+    let queue = descriptor(spec, name)?.queue().map_err(refused("opening the ring"))?;
+    let max = queue.max_payload();
+    if spec.payload > max {
+        return Err(BenchError::Usage(format!(
+            "a payload of {} bytes does not fit: this ring's longest is {max} (see --data-bytes)",
+            spec.payload
+        )));
+    }
+    Ok(queue)
+}
+
+/// Describes the ring of this name.
+///
+/// # Errors
+/// When the description makes no sense.
+pub(crate) fn descriptor(spec: &LinkSpec, name: &str) -> Result<QueueDescriptor> {
     let side = |many: bool| if many { "multi" } else { "single" };
     let json = serde_json::json!({
         "queue_type": "shm",
@@ -37,15 +58,7 @@ fn open(spec: &LinkSpec, name: &str) -> Result<Queue> {
         "directory": spec.directory,
         "lifetime": "ephemeral",
     });
-    let queue = open_json(&json)?;
-    let max = queue.max_payload();
-    if spec.payload > max {
-        return Err(BenchError::Usage(format!(
-            "a payload of {} bytes does not fit: this ring's longest is {max} (see --data-bytes)",
-            spec.payload
-        )));
-    }
-    Ok(queue)
+    QueueDescriptor::from_json(&json.to_string()).map_err(refused("describing the ring"))
 }
 
 fn open_json(json: &serde_json::Value) -> Result<Queue> {
@@ -61,7 +74,10 @@ fn producer(queue: &Queue) -> Result<Producer> {
 }
 
 /// The consumer's side of a queue.
-fn consumer(queue: &Queue) -> Result<Consumer> {
+///
+/// # Errors
+/// When somebody else has it.
+pub(crate) fn consumer(queue: &Queue) -> Result<Consumer> {
     let ring = queue.backend().ring().ok_or_else(no_ring)?;
     ring.consumer().map_err(refused("taking the consumer's side"))
 }

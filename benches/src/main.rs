@@ -17,10 +17,12 @@ mod floor;
 mod latency;
 mod lines;
 mod link;
+mod packet;
 mod payload;
 mod peers;
 mod report;
 mod scratch;
+mod service;
 mod shared;
 mod sizing;
 mod stats;
@@ -34,7 +36,7 @@ use clap::{CommandFactory, Parser};
 use serde::{Deserialize, Serialize};
 
 use crate::cli::{
-    Cli, CopyArgs, CreateArgs, FloorArgs, LatencyArgs, LinesArgs, ThroughputArgs, Verb,
+    Cli, CopyArgs, CreateArgs, FloorArgs, LatencyArgs, LinesArgs, PacketArgs, ThroughputArgs, Verb,
 };
 use crate::cpus::CpuPair;
 use crate::create::CreatePlan;
@@ -57,6 +59,8 @@ pub(crate) enum Task {
     Latency(LatencyPlan),
     /// Receive a stream.
     Throughput(ThroughputPlan),
+    /// Answer every packet, bare and routed.
+    Packet(LatencyPlan),
     /// Attach to queues.
     Create(CreatePlan),
     /// Read and write lines.
@@ -91,6 +95,8 @@ fn run(verb: Verb) -> Result<()> {
     match verb {
         Verb::Latency(args) => latency(&args),
         Verb::Throughput(args) => throughput(&args),
+        Verb::Packet(args) => packet(&args),
+        Verb::Service(args) => service(&args),
         Verb::Create(args) => create(&args),
         Verb::Floor(args) => floor(&args),
         Verb::Copy(args) => copy(&args),
@@ -112,14 +118,33 @@ fn latency(args: &LatencyArgs) -> Result<()> {
     let mut link = args.link()?;
     let cpus = CpuPair::choose(args.common.cpus.as_deref())?;
     let _scratch = prepare(&mut link)?;
-    let plan = LatencyPlan {
-        link,
-        rounds: args.rounds,
-        warm_up: (args.rounds / 10).clamp(100, 20_000),
-        floor: FloorPlan::default(),
-    };
+    let plan = round_trips(link, args.rounds);
     report::print(&latency::measure(cpus, &plan)?, args.common.json);
     Ok(())
+}
+
+fn packet(args: &PacketArgs) -> Result<()> {
+    let mut link = args.link()?;
+    let cpus = CpuPair::choose(args.common.cpus.as_deref())?;
+    let _scratch = prepare(&mut link)?;
+    report::print(&packet::measure(cpus, &round_trips(link, args.rounds))?, args.common.json);
+    Ok(())
+}
+
+fn service(args: &PacketArgs) -> Result<()> {
+    let mut link = args.link()?;
+    let cpus = CpuPair::choose(args.common.cpus.as_deref())?;
+    let graph = service::graph(cpus, &round_trips(link.clone(), args.rounds));
+    graph.run_if_worker();
+    let _scratch = prepare(&mut link)?;
+    let plan = round_trips(link, args.rounds);
+    report::print(&service::measure(cpus, &plan, &graph)?, args.common.json);
+    Ok(())
+}
+
+fn round_trips(link: LinkSpec, rounds: u64) -> LatencyPlan {
+    let warm_up = (rounds / 10).clamp(100, 20_000);
+    LatencyPlan { link, rounds, warm_up, floor: FloorPlan::default() }
 }
 
 fn throughput(args: &ThroughputArgs) -> Result<()> {
@@ -212,6 +237,7 @@ fn peer(job: &str) -> Result<()> {
         }
         Task::Latency(plan) => latency::answer(&pair, &plan),
         Task::Throughput(plan) => throughput::answer(&pair, &plan),
+        Task::Packet(plan) => packet::answer(&pair, &plan),
         Task::Create(plan) => create::answer(&pair, &plan),
         Task::Lines(plan) => {
             lines::answer(&pair, plan);

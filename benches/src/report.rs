@@ -28,7 +28,8 @@ pub(crate) struct Floor {
 }
 
 impl Floor {
-    fn new(clock: Clock, mut before: Samples, after: Samples) -> Self {
+    /// Sums up the floor before and after.
+    pub(crate) fn new(clock: Clock, mut before: Samples, after: Samples) -> Self {
         let (mean_before, mean_after) = (before.one_way(clock).mean, after.one_way(clock).mean);
         before.merge(after);
         let both = before.one_way(clock);
@@ -47,14 +48,15 @@ impl Floor {
 
 /// What was measured with what.
 #[derive(Clone, Copy, Debug, Serialize)]
-struct Setting {
+pub(crate) struct Setting {
     cpus: [usize; 2],
     clock: &'static str,
     clock_overhead_ns: f64,
 }
 
 impl Setting {
-    fn new(cpus: CpuPair, clock: Clock) -> Self {
+    /// Notes it.
+    pub(crate) fn new(cpus: CpuPair, clock: Clock) -> Self {
         let clock_overhead_ns = round(clock.overhead_ns());
         Self { cpus: [cpus.here, cpus.there], clock: clock.name(), clock_overhead_ns }
     }
@@ -327,7 +329,8 @@ impl LinesReport {
     }
 }
 
-fn ratio(value: f64, to: f64) -> f64 {
+/// Rounded; 0 where there is nothing to compare with.
+pub(crate) fn ratio(value: f64, to: f64) -> f64 {
     if to > 0.0 { round(value / to) } else { 0.0 }
 }
 

@@ -1,7 +1,7 @@
 //! Round-trip times, kept cheaply while measuring and summed up afterwards.
 
 use hdrhistogram::Histogram;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use crate::clock::Clock;
 
@@ -57,11 +57,19 @@ impl Samples {
 
     /// Sums up, as one-way times: half of each round trip.
     pub(crate) fn one_way(&self, clock: Clock) -> OneWay {
-        let half = clock.ns_per_tick() / 2.0;
-        let at = |quantile| round(self.histogram.value_at_quantile(quantile) as f64 * half);
+        self.scaled(clock.ns_per_tick() / 2.0)
+    }
+
+    /// Sums up, as whole round trips.
+    pub(crate) fn round_trip(&self, clock: Clock) -> OneWay {
+        self.scaled(clock.ns_per_tick())
+    }
+
+    fn scaled(&self, ns_per_tick: f64) -> OneWay {
+        let at = |quantile| round(self.histogram.value_at_quantile(quantile) as f64 * ns_per_tick);
         let rounds = self.histogram.len().max(1);
         OneWay {
-            mean: round(self.sum as f64 / rounds as f64 * half),
+            mean: round(self.sum as f64 / rounds as f64 * ns_per_tick),
             p50: at(0.5),
             p90: at(0.9),
             p99: at(0.99),
@@ -73,7 +81,7 @@ impl Samples {
 }
 
 /// One-way times, in nanoseconds.
-#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub(crate) struct OneWay {
     /// Of all rounds.
     pub(crate) mean: f64,

@@ -5,8 +5,6 @@ use std::path::PathBuf;
 
 use lexopt::prelude::*;
 
-use crate::processes::TASK_ARGUMENT;
-
 /// Printed by `--help`.
 pub(crate) const HELP: &str = "\
 Counts words in a pipeline of processes connected by shared-memory rings.
@@ -56,8 +54,6 @@ pub(crate) struct Args {
 pub(crate) enum Request {
     Help,
     Run(Args),
-    /// This is a worker: its order, and its files.
-    Work(String, Vec<PathBuf>),
 }
 
 const MAX_INSTANCES: u32 = 256;
@@ -77,7 +73,6 @@ pub(crate) fn parse(
         in_process: false,
         files: Vec::new(),
     };
-    let mut order = None;
     while let Some(argument) = parser.next()? {
         match argument {
             Short('h') | Long("help") => return Ok(Request::Help),
@@ -87,17 +82,11 @@ pub(crate) fn parse(
             Long("max-word") => args.max_word = Some(number(&mut parser, 1, MAX_WORD)?),
             Long("json") => args.json = true,
             Long("in-process") => args.in_process = true,
-            Long(hidden) if Some(hidden) == TASK_ARGUMENT.strip_prefix("--") => {
-                order = Some(parser.value()?.string()?);
-            }
             Value(file) => args.files.push(file.into()),
             other => return Err(other.unexpected()),
         }
     }
-    Ok(match order {
-        Some(order) => Request::Work(order, args.files),
-        None => Request::Run(args),
-    })
+    Ok(Request::Run(args))
 }
 
 /// The value of an option: a number from `min` to `max`.

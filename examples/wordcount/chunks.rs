@@ -122,7 +122,7 @@ mod tests {
     fn words(chunks: &[&[u8]]) -> Vec<(String, u64)> {
         let mut counts = Counts::default();
         for chunk in chunks {
-            let mut add = |word: &mut String| {
+            let mut add = |word: &str| {
                 counts.add(word, 1);
                 Ok::<(), ()>(())
             };

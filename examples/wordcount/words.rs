@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 pub(crate) fn split<E>(
     text: &[u8],
     word: &mut String,
-    mut emit: impl FnMut(&mut String) -> Result<(), E>,
+    mut emit: impl FnMut(&str) -> Result<(), E>,
 ) -> Result<(), E> {
     for part in text.utf8_chunks() {
         for found in part.valid().split(|c: char| !c.is_alphanumeric()) {

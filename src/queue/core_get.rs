@@ -184,7 +184,7 @@ impl Core {
 
     /// Takes the next record that is no dead letter.
     #[inline(always)]
-    fn next_single(&self, mine: &mut SingleConsumer) -> Result<Taken, Missing> {
+    pub(crate) fn next_single(&self, mine: &mut SingleConsumer) -> Result<Taken, Missing> {
         loop {
             match self.ring.take_single(mine) {
                 Ok(taken) if !self.is_dead_letter(&taken) => return Ok(taken),
@@ -252,6 +252,13 @@ impl Core {
         self.ring.hand_back_lines(taken);
         let bytes = if taken.redeliveries() == 0 { taken.len() as u64 } else { 0 };
         self.ring.release(taken.pos, taken.n, self.me, bytes);
+    }
+
+    /// Acknowledges a record that a handle holds while the state is parked here.
+    pub(crate) fn acknowledge_parked(&self, taken: &Taken) {
+        if let Slot::Parked(state) = &mut *self.lock_consumer() {
+            self.ring.ack_single(state, taken);
+        }
     }
 
     /// Ends a lease by giving the record back.

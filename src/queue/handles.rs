@@ -230,11 +230,13 @@ impl std::fmt::Debug for InPlace<'_> {
 /// An owned consumer. `try_get` on a single-consumer ring is wait-free.
 #[derive(Debug)]
 pub struct Consumer {
-    core: Arc<Core>,
-    side: ConsumerSide,
+    pub(super) core: Arc<Core>,
+    pub(super) side: ConsumerSide,
+    /// Taken by `hold`, oldest first (`held.rs`).
+    pub(super) held: Vec<Taken>,
 }
 
-enum ConsumerSide {
+pub(super) enum ConsumerSide {
     /// The state is here, or parked in the core's slot while leases are out.
     Single(Option<SingleConsumer>, Option<RoleGuard>),
     Multi,
@@ -263,7 +265,8 @@ impl Consumer {
                         // Leases of the shared handle may still be out: park.
                         *slot = Slot::Parked(state);
                         drop(slot);
-                        return Ok(Self { core, side: ConsumerSide::Single(None, Some(guard)) });
+                        let side = ConsumerSide::Single(None, Some(guard));
+                        return Ok(Self { core, side, held: Vec::new() });
                     }
                     Slot::Vacant => match core.become_consumer() {
                         Ok((state, guard)) => ConsumerSide::Single(Some(state), Some(guard)),
@@ -279,7 +282,7 @@ impl Consumer {
                 }
             }
         };
-        Ok(Self { core, side })
+        Ok(Self { core, side, held: Vec::new() })
     }
 
     /// Takes one record, appends its payload to `out` after clearing it, and acknowledges it.
@@ -381,7 +384,7 @@ impl Consumer {
 
     /// Takes a record whose end goes through the core: the state of a single consumer is parked
     /// there as long as leases are out.
-    fn take(&mut self, wait: Wait) -> Result<Taken, GetError> {
+    pub(super) fn take(&mut self, wait: Wait) -> Result<Taken, GetError> {
         self.unpark();
         match &mut self.side {
             ConsumerSide::Multi => self.core.take_record(wait),
@@ -404,7 +407,7 @@ impl Consumer {
 
     /// Takes the parked state back when no lease is out: only this handle makes new ones.
     #[inline]
-    fn unpark(&mut self) {
+    pub(super) fn unpark(&mut self) {
         if let ConsumerSide::Single(local @ None, _) = &mut self.side {
             *local = self.core.unpark();
         }
@@ -442,6 +445,7 @@ impl Drop for GiveBack<'_> {
 
 impl Drop for Consumer {
     fn drop(&mut self) {
+        self.give_back_held();
         let ConsumerSide::Single(local, guard) = &mut self.side else { return };
         if !self.core.is_here() {
             return;

@@ -13,6 +13,7 @@ mod core_wait;
 mod descriptor;
 mod handle;
 mod handles;
+mod held;
 mod json;
 mod large_claim;
 mod lease;
@@ -48,6 +49,7 @@ pub use registry::{
     LOCAL, RegisterError, SHM, register_queue_type, registered_queue_types, unregister_queue_type,
 };
 pub use ring_queue::RingQueue;
+pub(crate) use ring_queue::open_in;
 pub use roles::Role;
 pub use selector::Selector;
 pub use spec::{DEFAULT_MAX_PARTICIPANTS, ShmAddress};

@@ -85,6 +85,14 @@ pub(crate) fn open_ring(
     Ok(RingQueue { core, schema_tag, participation })
 }
 
+/// Opens a ring of an attached segment, whatever it was made with.
+///
+/// # Errors
+/// See [`OpenError`].
+pub(crate) fn open_in(segment: &Arc<Segment>, ring: &str) -> Result<RingQueue, OpenError> {
+    open_ring(segment, ring, None)
+}
+
 /// One [`Core`] for each ring of each attachment in this process: its threads share one participant
 /// id, so they must share who waits, and who plays which role.
 mod cores {

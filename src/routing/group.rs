@@ -48,7 +48,7 @@ impl Outgoing<'_> {
 pub(super) struct Target {
     pub(super) id: TargetId,
     pub(super) policy: FullPolicy,
-    input_index: u32,
+    pub(super) input_index: u32,
     connection: Arc<Connection>,
     name: Arc<str>,
     queue_id: Arc<str>,
@@ -88,11 +88,16 @@ impl Target {
 
     /// The queue's handle, which is asked for once and then kept.
     fn open(&self) -> Result<&dyn QueueBackend, OpenError> {
+        Ok(&**self.open_queue()?)
+    }
+
+    /// The same, to be shared.
+    pub(super) fn open_queue(&self) -> Result<&Queue, OpenError> {
         if let Some(queue) = self.queue.get() {
-            return Ok(&**queue);
+            return Ok(queue);
         }
         let queue = self.connection.descriptor.queue()?.clone();
-        Ok(&**self.queue.get_or_init(|| queue))
+        Ok(self.queue.get_or_init(|| queue))
     }
 
     /// Occupancy of the queue.

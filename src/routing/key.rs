@@ -138,14 +138,21 @@ pub struct KeyRef<'a> {
 #[derive(Clone, Copy)]
 enum Inner<'a> {
     Key(&'a PartitionKey),
+    /// A text that is a key: no [`PartitionKey`] need be made of it.
+    Str(&'a str),
     /// Found canonical when it was read.
     Encoded(&'a [u8]),
 }
 
 impl<'a> KeyRef<'a> {
     /// Reads one key from the front of `reader`, in place.
+    #[inline]
     pub(super) fn read(reader: &mut Reader<'a>) -> Result<Self, WireError> {
         let before = reader.rest();
+        if let [STR, ..] = before {
+            reader.byte("key tag")?;
+            return Ok(Self { inner: Inner::Str(reader.text("key text")?) });
+        }
         skip(reader)?;
         let len = before.len() - reader.rest().len();
         Ok(Self { inner: Inner::Encoded(&before[..len]) })
@@ -156,6 +163,7 @@ impl<'a> KeyRef<'a> {
     pub fn hash64(&self) -> u64 {
         match self.inner {
             Inner::Key(key) => key.hash64(),
+            Inner::Str(text) => hash_text(text),
             Inner::Encoded(bytes) => xxh3_64(bytes),
         }
     }
@@ -165,6 +173,11 @@ impl<'a> KeyRef<'a> {
     pub fn encoded_len(&self) -> usize {
         match self.inner {
             Inner::Key(key) => key.encoded_len(),
+            Inner::Str(text) => {
+                let mut count = Count(0);
+                encode_text(text, &mut count);
+                count.0
+            }
             Inner::Encoded(bytes) => bytes.len(),
         }
     }
@@ -174,7 +187,7 @@ impl<'a> KeyRef<'a> {
     pub fn as_str(&self) -> Option<&'a str> {
         match self.inner {
             Inner::Key(PartitionKey::Str(text)) => Some(text),
-            Inner::Encoded([STR, rest @ ..]) => Reader::new(rest).text("key").ok(),
+            Inner::Str(text) => Some(text),
             _ => None,
         }
     }
@@ -186,6 +199,7 @@ impl<'a> KeyRef<'a> {
     pub fn to_key(&self) -> Result<PartitionKey, WireError> {
         match self.inner {
             Inner::Key(key) => Ok(key.clone()),
+            Inner::Str(text) => Ok(PartitionKey::from(text)),
             Inner::Encoded(bytes) => PartitionKey::decode(bytes),
         }
     }
@@ -193,13 +207,14 @@ impl<'a> KeyRef<'a> {
     pub(super) fn check(&self) -> Result<(), WireError> {
         match self.inner {
             Inner::Key(key) => key.check(),
-            Inner::Encoded(_) => Ok(()),
+            Inner::Str(_) | Inner::Encoded(_) => Ok(()),
         }
     }
 
     pub(super) fn write(&self, sink: &mut impl Sink) {
         match self.inner {
             Inner::Key(key) => encode(key, sink),
+            Inner::Str(text) => encode_text(text, sink),
             Inner::Encoded(bytes) => sink.put(bytes),
         }
     }
@@ -208,6 +223,13 @@ impl<'a> KeyRef<'a> {
 impl<'a> From<&'a PartitionKey> for KeyRef<'a> {
     fn from(key: &'a PartitionKey) -> Self {
         Self { inner: Inner::Key(key) }
+    }
+}
+
+impl<'a> From<&'a str> for KeyRef<'a> {
+    /// Makes a text a key, without copying it: the same key as [`PartitionKey::Str`].
+    fn from(text: &'a str) -> Self {
+        Self { inner: Inner::Str(text) }
     }
 }
 
@@ -220,16 +242,31 @@ impl fmt::Debug for KeyRef<'_> {
     }
 }
 
+fn hash_text(text: &str) -> u64 {
+    let mut buffer = [0; 64];
+    let mut cursor = Cursor::new(&mut buffer);
+    encode_text(text, &mut cursor);
+    if let Ok(len) = cursor.finish() {
+        return xxh3_64(&buffer[..len]);
+    }
+    let mut hasher = Xxh3::new();
+    encode_text(text, &mut hasher);
+    hasher.digest()
+}
+
+#[inline]
+fn encode_text(text: &str, sink: &mut impl Sink) {
+    sink.put(&[STR]);
+    sink.put_bytes(text.as_bytes());
+}
+
 fn encode(key: &PartitionKey, sink: &mut impl Sink) {
     match key {
         PartitionKey::Bytes(bytes) => {
             sink.put(&[BYTES]);
             sink.put_bytes(bytes);
         }
-        PartitionKey::Str(text) => {
-            sink.put(&[STR]);
-            sink.put_bytes(text.as_bytes());
-        }
+        PartitionKey::Str(text) => encode_text(text, sink),
         PartitionKey::Int(int) => match i64::try_from(*int) {
             Ok(int) => {
                 sink.put(&[INT64]);

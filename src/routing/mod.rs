@@ -14,6 +14,7 @@
 //! owned by one thread, and another gets its own by [`Router::fork`]. So a send adds no lock, no
 //! shared write, and, once every queue is open, no allocation to what the queues do.
 
+mod batch;
 mod connection;
 mod group;
 mod info;
@@ -26,6 +27,7 @@ mod strategy;
 mod view;
 mod wire;
 
+pub use batch::{BatchRouter, Buffered, Flushed};
 pub use connection::{Connection, FullPolicy, RouterConfig, RouterError};
 pub use info::{GroupInfo, RoutingInfo, TargetInfo};
 pub use key::{KeyRef, MAX_KEY_DEPTH, PartitionKey, target_index};

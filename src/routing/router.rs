@@ -105,6 +105,11 @@ impl Router {
         Ok(Self { groups: made, random: Random::from_entropy(), pending: Vec::new() })
     }
 
+    /// What a router is made of, for one that puts in another way.
+    pub(super) fn into_parts(self) -> (Vec<Group>, Random) {
+        (self.groups, self.random)
+    }
+
     /// Makes it the turn of target `position mod n` in every group. Instances of one task that
     /// start at different positions do not all begin with the same target.
     #[must_use]

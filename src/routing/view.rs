@@ -144,6 +144,7 @@ impl<'a> PacketRef<'a> {
     }
 
     /// Writes the wire form with another input index.
+    #[inline]
     pub(super) fn encode_for(
         &self,
         input_index: u32,
@@ -155,6 +156,7 @@ impl<'a> PacketRef<'a> {
         cursor.finish()
     }
 
+    #[inline]
     fn write_header(&self, input_index: u32, sink: &mut impl Sink) {
         let mut flags = 0;
         for (present, flag) in [
@@ -192,6 +194,7 @@ impl<'a> PacketRef<'a> {
     ///
     /// # Errors
     /// A [`WireError`] where the bytes are no packet. Any bytes may be given.
+    #[inline]
     pub fn decode(bytes: &'a [u8]) -> Result<Self, WireError> {
         let mut reader = Reader::new(bytes);
         reader.version()?;

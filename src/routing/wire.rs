@@ -95,6 +95,7 @@ pub(super) trait Sink {
     fn put(&mut self, bytes: &[u8]);
 
     /// LEB128: seven bits a byte, lowest first, the top bit set on all but the last.
+    #[inline]
     fn put_number(&mut self, mut number: u64) {
         while number >= 0x80 {
             self.put(&[number as u8 | 0x80]);
@@ -103,6 +104,7 @@ pub(super) trait Sink {
         self.put(&[number as u8]);
     }
 
+    #[inline]
     fn put_bytes(&mut self, bytes: &[u8]) {
         self.put_number(bytes.len() as u64);
         self.put(bytes);
@@ -145,6 +147,7 @@ impl<'a> Cursor<'a> {
 }
 
 impl Sink for Cursor<'_> {
+    #[inline]
     fn put(&mut self, bytes: &[u8]) {
         let end = self.at.saturating_add(bytes.len());
         if let Some(room) = self.buffer.get_mut(self.at..end) {
@@ -168,6 +171,7 @@ impl<'a> Reader<'a> {
         self.rest
     }
 
+    #[inline]
     pub(super) fn take(&mut self, len: usize, what: &'static str) -> Result<&'a [u8], WireError> {
         match self.rest.split_at_checked(len) {
             Some((taken, rest)) => {
@@ -178,6 +182,7 @@ impl<'a> Reader<'a> {
         }
     }
 
+    #[inline]
     pub(super) fn array<const N: usize>(
         &mut self,
         what: &'static str,
@@ -191,6 +196,7 @@ impl<'a> Reader<'a> {
         }
     }
 
+    #[inline]
     pub(super) fn byte(&mut self, what: &'static str) -> Result<u8, WireError> {
         Ok(self.array::<1>(what)?[0])
     }
@@ -199,6 +205,7 @@ impl<'a> Reader<'a> {
         Ok(u64::from_le_bytes(self.array(what)?))
     }
 
+    #[inline]
     pub(super) fn number(&mut self, what: &'static str) -> Result<u64, WireError> {
         let mut number = 0_u64;
         for shift in (0..64).step_by(7) {
@@ -219,19 +226,23 @@ impl<'a> Reader<'a> {
         Err(WireError::BadNumber { what })
     }
 
+    #[inline]
     pub(super) fn number_u32(&mut self, what: &'static str) -> Result<u32, WireError> {
         u32::try_from(self.number(what)?).map_err(|_| WireError::BadNumber { what })
     }
 
+    #[inline]
     pub(super) fn bytes(&mut self, what: &'static str) -> Result<&'a [u8], WireError> {
         let len = usize::try_from(self.number(what)?).map_err(|_| WireError::BadNumber { what })?;
         self.take(len, what)
     }
 
+    #[inline]
     pub(super) fn text(&mut self, what: &'static str) -> Result<&'a str, WireError> {
         std::str::from_utf8(self.bytes(what)?).map_err(|_| WireError::NotUtf8 { what })
     }
 
+    #[inline]
     pub(super) fn version(&mut self) -> Result<(), WireError> {
         match self.byte("version")? {
             WIRE_VERSION => Ok(()),
@@ -240,6 +251,7 @@ impl<'a> Reader<'a> {
     }
 
     /// Reads the flags byte, of which only the bits in `known` may be set.
+    #[inline]
     pub(super) fn flags(&mut self, known: u8) -> Result<u8, WireError> {
         let flags = self.byte("flags")?;
         if flags & !known != 0 {

@@ -116,7 +116,7 @@ fn ctrl_c_reaches_all_processes_and_the_job_still_exits_130() {
 #[test]
 fn a_killed_worker_fails_the_job_loudly_and_leaves_nothing() {
     let place = Place::new();
-    for task in ["reader#0", "splitter#1", "counter#0", "collector#0"] {
+    for task in ["reader#0", "counter#0", "collector#0"] {
         let job = Stuck::start(&place, task);
         let victim = job.workers().into_iter().find(|(_, name)| name.ends_with(task));
         kill(victim.unwrap().0, Signal::SIGKILL).unwrap();
@@ -126,6 +126,30 @@ fn a_killed_worker_fails_the_job_loudly_and_leaves_nothing() {
         assert!(message.contains(task) && message.contains("SIGKILL"), "{message}");
         assert_eq!(text(&output.stdout), "");
     }
+}
+
+#[test]
+fn a_killed_splitter_restarts_and_every_word_counts_once() {
+    let place = Place::new();
+    let job = Stuck::start(&place, "pipe");
+    let splitter = || {
+        let found = job.workers().into_iter().find(|(_, name)| name.ends_with("splitter#1"));
+        found.map(|(pid, _)| pid)
+    };
+    for _ in 0..3 {
+        let victim = splitter().unwrap();
+        kill(victim, Signal::SIGKILL).unwrap();
+        wait_until("there is another one", || splitter().is_some_and(|pid| pid != victim));
+    }
+    let Stuck { child, mut pipe, .. } = job;
+    pipe.write_all(&b"again and again ".repeat(100_000)).unwrap();
+    drop(pipe);
+    let output = finish(child);
+    assert!(output.status.success(), "{}", text(&output.stderr));
+    let object: Value = serde_json::from_slice(&output.stdout).unwrap();
+    assert_eq!(object["top"], serde_json::json!([["again", 220_000], ["and", 110_000]]));
+    assert_eq!(object["processes"].as_array().unwrap().len(), 6 + 3);
+    place.assert_nothing_left();
 }
 
 #[test]

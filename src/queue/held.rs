@@ -1,0 +1,174 @@
+//! Taking many records and acknowledging them together: what a task does that must pass on what it
+//! made of them before it lets them go.
+//!
+//! A record that is held is leased without a lease's cost: the handle remembers it, and either
+//! acknowledges all at once or, dropped, gives all back. Killed in between, the process leaves them
+//! to its successor, flagged as redelivered.
+
+use crate::error::GetError;
+use crate::queue::handles::{Consumer, ConsumerSide};
+use crate::queue::{RecordInfo, Wait};
+use crate::shm::ring::{Missing, Taken};
+
+impl Consumer {
+    /// Takes one record to be read in place, and keeps it taken until [`Consumer::ack_held`]. Waits
+    /// as `wait` says.
+    ///
+    /// ```
+    /// use ringway::queue::{QueueDescriptor, Wait};
+    ///
+    /// let queue = QueueDescriptor::local("doc/held")?.queue()?;
+    /// queue.put(b"one")?;
+    /// queue.put(b"two")?;
+    /// let mut consumer = queue.ring().expect("made of a ring").consumer()?;
+    /// assert_eq!(consumer.hold(Wait::Forever)?.0, b"one");
+    /// let (bytes, _) = consumer.hold_next().expect("a second")?;
+    /// assert_eq!(bytes, b"two");
+    /// assert!(consumer.hold_next().is_none());
+    /// assert_eq!((consumer.held(), queue.in_flight()), (2, 2));
+    /// consumer.ack_held(); // both at once
+    /// assert_eq!(queue.in_flight(), 0);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    ///
+    /// # Errors
+    /// See [`GetError`].
+    pub fn hold(&mut self, wait: Wait) -> Result<(&[u8], RecordInfo), GetError> {
+        self.unpark();
+        let taken = match &mut self.side {
+            ConsumerSide::Single(Some(state), _) => {
+                let taken = self.core.take_single(state, wait)?;
+                self.core.room_made_by_taking();
+                taken
+            }
+            _ => self.take_uncounted(wait)?,
+        };
+        Ok(self.keep(taken))
+    }
+
+    /// Takes the next record if it lies there ready, as [`Consumer::hold`] does. `None` where there is
+    /// none at first sight: it neither waits nor looks for what the dead left, as `hold` does.
+    ///
+    /// # Errors
+    /// [`GetError::Corrupt`], once for each such record.
+    #[inline]
+    pub fn hold_next(&mut self) -> Option<Result<(&[u8], RecordInfo), GetError>> {
+        let taken = match &mut self.side {
+            ConsumerSide::Single(Some(state), _) => {
+                if self.core.check_get().is_err() {
+                    return None;
+                }
+                let taken = match self.core.ring.take_plain(state) {
+                    Some(taken) => Ok(taken),
+                    None if self.core.ring.stamped_at_cursor(state, 0) => {
+                        self.core.next_single(state)
+                    }
+                    None => return None,
+                };
+                match taken {
+                    Ok(taken) => {
+                        self.core.room_made_by_taking();
+                        taken
+                    }
+                    Err(Missing::Corrupt(what, pos)) => {
+                        return Some(Err(GetError::Corrupt { what, pos }));
+                    }
+                    Err(_) => return None,
+                }
+            }
+            ConsumerSide::Multi if self.core.ring.stamped_at_head(0) => {
+                match self.core.take_record(Wait::No) {
+                    Ok(taken) => taken,
+                    Err(error @ GetError::Corrupt { .. }) => return Some(Err(error)),
+                    Err(_) => return None,
+                }
+            }
+            _ => return None,
+        };
+        Some(Ok(self.keep(taken)))
+    }
+
+    /// The record that was held last, if any is held.
+    #[must_use]
+    pub fn last_held(&self) -> Option<(&[u8], RecordInfo)> {
+        let taken = self.held.last().filter(|_| self.core.is_here())?;
+        let info = RecordInfo::new(taken, self.core.ring.timestamp(taken));
+        Some((self.core.ring.payload(taken), info))
+    }
+
+    /// How many records are held.
+    #[must_use]
+    pub fn held(&self) -> usize {
+        self.held.len()
+    }
+
+    /// Acknowledges all records that are held, oldest first; wakes a producer once.
+    pub fn ack_held(&mut self) {
+        if self.held.is_empty() || !self.core.is_here() {
+            return self.held.clear();
+        }
+        self.unpark();
+        match &mut self.side {
+            ConsumerSide::Single(Some(state), _) => {
+                for taken in self.held.drain(..) {
+                    self.core.ring.ack_single(state, &taken);
+                }
+                self.core.room_made();
+            }
+            ConsumerSide::Single(None, _) => {
+                for taken in self.held.drain(..) {
+                    self.core.acknowledge_parked(&taken);
+                }
+                self.core.room_made();
+            }
+            ConsumerSide::Multi => {
+                for taken in self.held.drain(..) {
+                    self.core.acknowledge(taken);
+                }
+            }
+        }
+    }
+
+    /// Gives all records back that are held. A single consumer's come again when the next one takes
+    /// the role.
+    pub(super) fn give_back_held(&mut self) {
+        if !self.core.is_here() {
+            return self.held.clear();
+        }
+        match &mut self.side {
+            ConsumerSide::Multi => {
+                for taken in self.held.drain(..) {
+                    self.core.give_back(taken);
+                }
+            }
+            ConsumerSide::Single(Some(state), _) => {
+                for taken in self.held.drain(..) {
+                    self.core.ring.give_back_single(state, taken.pos);
+                }
+            }
+            ConsumerSide::Single(None, _) => self.held.clear(),
+        }
+    }
+
+    /// Takes a record of a many-consumer ring, or as the single consumer whose state is parked.
+    fn take_uncounted(&mut self, wait: Wait) -> Result<Taken, GetError> {
+        match self.side {
+            ConsumerSide::Multi => self.core.take_record(wait),
+            // Leases are out, which are counted: this one is none of them.
+            ConsumerSide::Single(..) => {
+                let taken = self.core.take_parked(wait)?;
+                // RELAXED: the count changes under the slot's lock, or where no lease can end.
+                self.core.leases.fetch_sub(1, std::sync::atomic::Ordering::Relaxed);
+                Ok(taken)
+            }
+        }
+    }
+
+    #[inline]
+    fn keep(&mut self, taken: Taken) -> (&[u8], RecordInfo) {
+        let info = RecordInfo::new(&taken, self.core.ring.timestamp(&taken));
+        self.held.push(taken);
+        let taken = &self.held[self.held.len() - 1];
+        (self.core.ring.payload(taken), info)
+    }
+}

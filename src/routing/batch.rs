@@ -1,0 +1,439 @@
+//! A router that collects packets for each target, and puts them in runs.
+//!
+//! A single put pays for a claim, a look at the waiters, and two cache lines; a run pays for all that
+//! once. The price is that a packet is *buffered* first and put later, so its fate is known only when
+//! it was flushed: [`BatchRouter::buffer`] promises nothing, [`BatchRouter::flush`] reports. What is
+//! buffered dies with its process, which is why a task acknowledges what it read only afterwards.
+//!
+//! The router owns the producers of its targets' rings, so that a single-producer ring is fed without
+//! a lock. Order for each target is that of the calls.
+
+use std::time::{Duration, Instant};
+
+use super::group::{Group, Selection, Target};
+use super::report::Problem;
+use super::strategy::Random;
+use super::{
+    Connection, FullPolicy, PacketRef, Router, RouterConfig, RouterError, RoutingInfo, STOP_WAIT,
+    SendError, StopSignal, WireError,
+};
+use crate::error::PutError;
+use crate::queue::{Producer, Queue, RecordKind, Wait};
+
+/// Packets buffered for one target before a flush is due.
+const MAX_PACKETS: usize = 1024;
+/// Bytes buffered for one target before a flush is due.
+const MAX_BYTES: usize = 64 << 10;
+/// Packets handed to a queue at a time.
+const RUN: usize = 64;
+/// While several targets are full, one of them is waited for at most this long at a time.
+const SLICE: Duration = Duration::from_millis(1);
+
+/// What [`BatchRouter::buffer`] did.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Buffered {
+    /// How many targets the packet was buffered for.
+    pub targets: u32,
+    /// Says whether so much is buffered that it should be flushed now.
+    pub flush_due: bool,
+}
+
+/// What became of what was buffered: each packet counts once for each of its targets.
+#[derive(Debug, Default)]
+#[must_use = "a flush can fail: the report says where"]
+pub struct Flushed {
+    /// Committed to their queues.
+    pub delivered: u64,
+    /// Dropped by the policy of their connection.
+    pub dropped: u64,
+    /// Given up: `problems` says why.
+    pub failed: u64,
+    /// Still buffered: the time was over before there was room.
+    pub left: u64,
+    /// What went wrong: for each target the first thing.
+    pub problems: Vec<Problem>,
+}
+
+impl Flushed {
+    /// Says whether everything was put, other than what was dropped by policy.
+    #[must_use]
+    pub fn is_complete(&self) -> bool {
+        self.failed == 0 && self.left == 0
+    }
+}
+
+enum Sink {
+    Owned(Box<Producer>),
+    /// A queue that is made of no ring, or whose producer is not to be had alone.
+    Shared(Queue),
+}
+
+/// What is buffered for one target.
+#[derive(Default)]
+struct Lane {
+    sink: Option<Sink>,
+    /// Room for records, and how much of it is used.
+    bytes: Vec<u8>,
+    used: usize,
+    /// Where each record ends in `bytes`.
+    ends: Vec<u32>,
+    /// Records at the front that were put already.
+    done: usize,
+    /// When the waiting for room began.
+    waiting_since: Option<Instant>,
+}
+
+impl Lane {
+    /// Writes a packet behind the others.
+    #[inline]
+    fn push(&mut self, packet: &PacketRef<'_>, input_index: u32) -> Result<(), WireError> {
+        let len = loop {
+            match packet.encode_for(input_index, &mut self.bytes[self.used..]) {
+                Ok(len) => break len,
+                Err(WireError::BufferTooSmall { needed, .. }) => {
+                    self.bytes.resize((self.used + needed).max(MAX_BYTES + 4096), 0);
+                }
+                Err(error) => return Err(error),
+            }
+        };
+        self.used += len;
+        self.ends.push(u32::try_from(self.used).unwrap_or(u32::MAX));
+        Ok(())
+    }
+
+    fn left(&self) -> usize {
+        self.ends.len() - self.done
+    }
+
+    fn clear(&mut self) {
+        self.used = 0;
+        self.ends.clear();
+        self.done = 0;
+        self.waiting_since = None;
+    }
+
+    fn sink(&mut self, target: &Target) -> Result<&mut Sink, PutError> {
+        if self.sink.is_none() {
+            let queue = target.open_queue().map_err(PutError::from)?;
+            let sink = match queue.backend().ring() {
+                Some(ring) => Sink::Owned(Box::new(ring.producer()?)),
+                None => Sink::Shared(queue.clone()),
+            };
+            self.sink = Some(sink);
+        }
+        self.sink.as_mut().ok_or(PutError::Destroyed)
+    }
+
+    /// Puts what is left, as far as `wait` lets it, and says how many.
+    fn put(&mut self, target: &Target, wait: Wait) -> (u64, Option<PutError>) {
+        let before = self.done;
+        let mut error = self.sink(target).err();
+        while error.is_none() && self.done < self.ends.len() {
+            let Some(sink) = &mut self.sink else { break };
+            let mut run = [&[][..]; RUN];
+            let count = RUN.min(self.ends.len() - self.done);
+            let mut start = match self.done {
+                0 => 0,
+                done => self.ends[done - 1] as usize,
+            };
+            for (record, end) in run.iter_mut().zip(&self.ends[self.done..]) {
+                *record = &self.bytes[start..*end as usize];
+                start = *end as usize;
+            }
+            let (put, refused) = match sink {
+                Sink::Owned(producer) => producer.put_many(RecordKind::PACKET, &run[..count], wait),
+                Sink::Shared(queue) => {
+                    queue.backend().put_many(RecordKind::PACKET, &run[..count], wait)
+                }
+            };
+            self.done += put;
+            error = refused;
+        }
+        ((self.done - before) as u64, error)
+    }
+}
+
+/// Sends as [`Router`] does, in runs.
+///
+/// ```
+/// use ringway::queue::{QueueDescriptor, Wait};
+/// use ringway::routing::{BatchRouter, Connection, PacketRef, RouterConfig};
+///
+/// let queue = QueueDescriptor::local("doc/batch")?;
+/// let config = RouterConfig::new(vec![Connection::new(0, 0, "task#0", queue.clone())]);
+/// let mut router = BatchRouter::new(config)?;
+/// for word in ["one", "two"] {
+///     router.buffer(&PacketRef::new(word.as_bytes()))?;
+/// }
+/// assert_eq!(queue.qsize()?, 0); // not yet put
+/// assert_eq!(router.flush(Wait::Forever).delivered, 2);
+/// assert_eq!(queue.qsize()?, 2);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+pub struct BatchRouter {
+    groups: Vec<Group>,
+    /// For each group those of its targets.
+    lanes: Vec<Vec<Lane>>,
+    random: Random,
+    buffered: usize,
+}
+
+impl BatchRouter {
+    /// Makes a router. Opens no queue.
+    ///
+    /// # Errors
+    /// As [`Router::new`].
+    pub fn new(config: RouterConfig) -> Result<Self, RouterError> {
+        let (groups, random) = Router::new(config)?.into_parts();
+        let lanes = groups
+            .iter()
+            .map(|group| group.targets.iter().map(|_| Lane::default()).collect())
+            .collect();
+        Ok(Self { groups, lanes, random, buffered: 0 })
+    }
+
+    /// As [`Router::starting_at`].
+    #[must_use]
+    pub fn starting_at(mut self, position: usize) -> Self {
+        for group in &mut self.groups {
+            group.position = position % group.targets.len();
+        }
+        self
+    }
+
+    /// Picks the packet's targets in every group, and buffers it for each. Waits for nothing.
+    ///
+    /// # Errors
+    /// The first [`SendError`] of a group that could pick no target; the others have the packet.
+    #[inline]
+    pub fn buffer(&mut self, packet: &PacketRef<'_>) -> Result<Buffered, SendError> {
+        let mut result = Buffered { targets: 0, flush_due: false };
+        let mut problem = None;
+        for group in 0..self.groups.len() {
+            match self.buffer_in(group, packet) {
+                Ok(done) => {
+                    result.targets += done.targets;
+                    result.flush_due |= done.flush_due;
+                }
+                Err(error) => problem = problem.or(Some(error)),
+            }
+        }
+        problem.map_or(Ok(result), Err)
+    }
+
+    /// The same for one group: the nth by its broadcast index.
+    ///
+    /// # Errors
+    /// As [`BatchRouter::buffer`]; [`SendError::NoSuchTarget`] where there is no such group.
+    #[inline]
+    pub fn buffer_in(&mut self, nth: usize, packet: &PacketRef<'_>) -> Result<Buffered, SendError> {
+        packet.check()?;
+        let (Some(group), Some(lanes)) = (self.groups.get_mut(nth), self.lanes.get_mut(nth)) else {
+            return Err(SendError::NoSuchTarget);
+        };
+        let targets = match group.select(packet, &mut self.random)? {
+            Selection::One(target) => target..target + 1,
+            // Nothing of it is in the queues yet: the shortest buffer among those with room.
+            Selection::FirstFree(turn) => {
+                let count = group.targets.len();
+                let order = (turn..count).chain(0..turn);
+                let least = order.min_by_key(|&target| lanes[target].left()).unwrap_or(turn);
+                group.turn_after(least);
+                least..least + 1
+            }
+            Selection::All => 0..group.targets.len(),
+            Selection::None => return Ok(Buffered { targets: 0, flush_due: false }),
+        };
+        let mut result = Buffered { targets: 0, flush_due: false };
+        for target in targets {
+            let lane = &mut lanes[target];
+            lane.push(packet, group.targets[target].input_index)?;
+            self.buffered += 1;
+            result.targets += 1;
+            result.flush_due |= lane.ends.len() >= MAX_PACKETS || lane.used >= MAX_BYTES;
+        }
+        Ok(result)
+    }
+
+    /// How many packets are buffered, each counted once for each of its targets.
+    #[must_use]
+    pub fn buffered(&self) -> usize {
+        self.buffered
+    }
+
+    /// Puts everything that is buffered, and waits for room where the policy of a connection says
+    /// so, but never longer than `wait`: what then is left stays buffered, for the next call. A full
+    /// target delays this call's return, but no other target's packets.
+    pub fn flush(&mut self, wait: Wait) -> Flushed {
+        let mut report = Flushed::default();
+        if self.buffered == 0 {
+            return report;
+        }
+        for turn in 0_usize.. {
+            let mut full = 0;
+            for (group, lanes) in self.groups.iter_mut().zip(&mut self.lanes) {
+                for (target, lane) in group.targets.iter_mut().zip(lanes) {
+                    if lane.left() > 0 {
+                        full += usize::from(!flush_lane(target, lane, Wait::No, &mut report));
+                    }
+                }
+            }
+            if full == 0 {
+                break;
+            }
+            // Waits for one of them, shortly unless it is the only one, and for another the next time.
+            let now = Instant::now();
+            let until = match wait {
+                Wait::No => break,
+                Wait::Until(deadline) if deadline <= now => break,
+                Wait::Until(deadline) if full == 1 => Wait::Until(deadline),
+                Wait::Until(deadline) => Wait::Until(deadline.min(now + SLICE)),
+                wait if full == 1 => wait,
+                _ => Wait::Until(now + SLICE),
+            };
+            let mut waiting = self
+                .groups
+                .iter_mut()
+                .zip(&mut self.lanes)
+                .flat_map(|(group, lanes)| group.targets.iter_mut().zip(lanes))
+                .filter(|(_, lane)| lane.left() > 0);
+            if let Some((target, lane)) = waiting.nth(turn % full) {
+                flush_lane(target, lane, until, &mut report);
+            }
+        }
+        self.buffered = self.lanes.iter().flatten().map(Lane::left).sum();
+        report.left = self.buffered as u64;
+        report
+    }
+
+    /// Throws away what is buffered, and says how many packets that were.
+    pub fn discard(&mut self) -> usize {
+        self.lanes.iter_mut().flatten().for_each(Lane::clear);
+        std::mem::take(&mut self.buffered)
+    }
+
+    /// Flushes, and then puts a stop signal to every connection for which `passes` holds. Never dropped by policy: where packets would be, it waits for [`STOP_WAIT`].
+    /// May be repeated for those that failed: a receiver counts each upstream's signal once.
+    ///
+    /// # Errors
+    /// What the flush or the first refusing queue says; the others have the signal.
+    pub fn send_stop_signal(
+        &mut self,
+        signal: &StopSignal,
+        wait: Wait,
+        passes: impl Fn(&Connection) -> bool,
+    ) -> Result<(), SendError> {
+        let flushed = self.flush(wait);
+        if flushed.left > 0 {
+            return Err(PutError::Timeout.into());
+        }
+        if let Some(problem) = flushed.problems.into_iter().next() {
+            return Err(problem.error);
+        }
+        let mut result = Ok(());
+        for (group, lanes) in self.groups.iter().zip(&mut self.lanes) {
+            let lanes = group.targets.iter().zip(lanes);
+            for (target, lane) in lanes.filter(|(target, _)| passes(target.connection())) {
+                let put = put_stop(target, lane, signal, wait);
+                result = result.and(put);
+            }
+        }
+        result
+    }
+
+    /// Describes groups and targets, as [`Router::routing_info`] does.
+    #[must_use]
+    pub fn routing_info(&self) -> RoutingInfo {
+        super::info::of(&self.groups)
+    }
+
+    /// Says whether it has no connection: a sink.
+    #[must_use]
+    pub fn is_sink(&self) -> bool {
+        self.groups.is_empty()
+    }
+}
+
+impl std::fmt::Debug for BatchRouter {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("BatchRouter")
+            .field("groups", &self.groups)
+            .field("buffered", &self.buffered)
+            .finish_non_exhaustive()
+    }
+}
+
+/// Puts what a lane has, as far as it goes; `true` when it has an outcome, and is empty.
+fn flush_lane(target: &mut Target, lane: &mut Lane, wait: Wait, report: &mut Flushed) -> bool {
+    let deadline = match (target.policy, lane.waiting_since) {
+        (FullPolicy::Block { timeout: Some(timeout) }, Some(since)) => since.checked_add(timeout),
+        _ => None,
+    };
+    let limited = match (wait, deadline) {
+        (Wait::Until(until), Some(deadline)) => Wait::Until(until.min(deadline)),
+        (Wait::Forever | Wait::Interruptible, Some(deadline)) => Wait::Until(deadline),
+        (wait, _) => wait,
+    };
+    let (put, error) = lane.put(target, limited);
+    report.delivered += put;
+    let left = lane.left() as u64;
+    let Some(error) = error else {
+        lane.clear();
+        return true;
+    };
+    let full = matches!(error, PutError::Full | PutError::Timeout | PutError::Interrupted);
+    let given_up = match (full, target.policy) {
+        (true, FullPolicy::Block { .. }) => {
+            let since = *lane.waiting_since.get_or_insert_with(Instant::now);
+            if put > 0 {
+                lane.waiting_since = Some(Instant::now());
+            }
+            let over = match target.policy {
+                FullPolicy::Block { timeout: Some(timeout) } => since.elapsed() >= timeout,
+                _ => false,
+            };
+            if !over || put > 0 {
+                return false;
+            }
+            PutError::Timeout
+        }
+        (true, FullPolicy::DropNewest) => {
+            target.dropped += left;
+            report.dropped += left;
+            lane.clear();
+            return true;
+        }
+        (true, FullPolicy::Fail) => PutError::Full,
+        (false, _) => {
+            if matches!(error, PutError::Destroyed | PutError::Forked) {
+                lane.sink = None;
+                target.forget_queue();
+            }
+            error
+        }
+    };
+    report.failed += left;
+    report.problems.push(target.problem(given_up.into()));
+    lane.clear();
+    true
+}
+
+fn put_stop(
+    target: &Target,
+    lane: &mut Lane,
+    signal: &StopSignal,
+    wait: Wait,
+) -> Result<(), SendError> {
+    let wait = match (target.policy, wait) {
+        (FullPolicy::Block { timeout: None }, wait) => wait,
+        (FullPolicy::Block { timeout: Some(timeout) }, _) => Wait::at_most(timeout),
+        (FullPolicy::DropNewest | FullPolicy::Fail, _) => Wait::at_most(STOP_WAIT),
+    };
+    let mut bytes = vec![0; signal.encoded_len_for(target.input_index)];
+    signal.encode_for(target.input_index, &mut bytes)?;
+    match lane.sink(target)? {
+        Sink::Owned(producer) => producer.put(RecordKind::STOP, &bytes, wait)?,
+        Sink::Shared(queue) => queue.backend().put(RecordKind::STOP, &bytes, wait)?,
+    }
+    Ok(())
+}

@@ -1,0 +1,257 @@
+//! What a task receives: every packet once, and an end that is exact.
+//!
+//! Packets are held until what was made of them is on its way, then acknowledged together. Killed in
+//! between, the next attempt gets them again; it drops those that it knows as done.
+
+use super::error::ContextError;
+use super::output::Output;
+use super::pace::Pace;
+use super::plan::{Progress, TaskSpec};
+use super::tether::{Counters, Event, SLICE, Tether};
+use crate::error::{GetError, OpenError};
+use crate::queue::{Consumer, RecordKind, Wait};
+use crate::routing::{InstanceId, PacketRef, ProvenanceRef, StopSignal};
+
+/// Most packets that are held at a time: also half of what the ring has room for. Whoever waits for
+/// room is woken once for all of them.
+const MAX_HELD: usize = 4096;
+/// The same in a work queue, where others could have them.
+const MAX_HELD_SHARED: usize = 1;
+/// Counters are told after so many settlements, and when idle.
+const TELL_EVERY: u32 = 1024;
+
+struct Upstream {
+    id: InstanceId,
+    input: u32,
+    ended: bool,
+    /// Number of the last packet that is done.
+    done: u64,
+}
+
+pub(crate) struct Input {
+    consumer: Consumer,
+    upstreams: Vec<Upstream>,
+    shared: bool,
+    most: usize,
+    /// Upstreams that have not ended; a shared input ends otherwise.
+    open: usize,
+    ended: bool,
+    may_restart: bool,
+    /// Something changed since the dispatcher was told.
+    news: bool,
+    /// Place of the upstream that sent last.
+    last: usize,
+    pace: Pace,
+    settled: u32,
+    told: Counters,
+    pub(crate) received: u64,
+    pub(crate) repeated: u64,
+}
+
+impl Input {
+    pub(crate) fn open(spec: &TaskSpec, tether: &Tether) -> Result<Option<Self>, OpenError> {
+        let Some(input) = &spec.input else { return Ok(None) };
+        let queue = tether.open(&input.ring)?;
+        let consumer = queue.consumer().map_err(|error| OpenError::Io {
+            path: spec.directory.clone(),
+            doing: "taking the input",
+            source: std::io::Error::other(error.to_string()),
+        })?;
+        let half = (queue.raw().geometry().entries() / 2) as usize;
+        let Progress { done, ended, .. } = &spec.progress;
+        let upstreams: Vec<Upstream> = (0..)
+            .zip(&input.upstreams)
+            .map(|(place, (id, input))| Upstream {
+                id: id.clone(),
+                input: *input,
+                ended: ended.contains(&place),
+                done: done.get(&place).copied().unwrap_or(0),
+            })
+            .collect();
+        let open = upstreams.iter().filter(|upstream| !upstream.ended).count();
+        Ok(Some(Self {
+            consumer,
+            open,
+            upstreams,
+            shared: input.shared,
+            most: if input.shared { MAX_HELD_SHARED } else { MAX_HELD.min(half) },
+            ended: !input.shared && open == 0,
+            may_restart: spec.restart.max > 0,
+            news: false,
+            last: 0,
+            pace: Pace::new(),
+            settled: 0,
+            told: Counters::default(),
+            received: 0,
+            repeated: 0,
+        }))
+    }
+
+    /// Hands the next packet to `work`, in place; `None` at the end. What the packets before led to
+    /// may be passed on, and they acknowledged, first.
+    #[inline]
+    pub(crate) fn next_with<R>(
+        &mut self,
+        output: &mut Output,
+        work: impl FnOnce(PacketRef<'_>, &mut Output) -> R,
+    ) -> Result<Option<R>, ContextError> {
+        loop {
+            if self.consumer.held() >= self.most
+                || (self.consumer.held() > 0 && self.pace.is_over())
+            {
+                self.settle(output)?;
+            }
+            if self.ended {
+                self.settle(output)?;
+                return Ok(None);
+            }
+            let record = match self.consumer.hold_next() {
+                Some(record) => record?,
+                None => {
+                    self.settle(output)?;
+                    self.wait(output)?;
+                    match self.consumer.last_held() {
+                        Some(record) => record,
+                        None => continue,
+                    }
+                }
+            };
+            let (bytes, info) = record;
+            match info.kind {
+                RecordKind::PACKET => {}
+                RecordKind::STOP => {
+                    let stop = StopSignal::decode(bytes).map_err(undecodable)?;
+                    self.stop_of(&stop)?;
+                    continue;
+                }
+                RecordKind(kind) => {
+                    return Err(undecodable(crate::routing::WireError::UnknownKind { kind }));
+                }
+            }
+            let packet = PacketRef::decode(bytes).map_err(undecodable)?;
+            if let Some(provenance) = packet.provenance
+                && !self.shared
+            {
+                let from = find(&self.upstreams, &mut self.last, &provenance, packet.input_index);
+                if let Some(upstream) = from {
+                    if provenance.sequence <= upstream.done {
+                        self.repeated += 1;
+                        continue;
+                    }
+                    self.upstreams[self.last].done = provenance.sequence;
+                    self.news = true;
+                }
+            }
+            self.received += 1;
+            return Ok(Some(work(packet, output)));
+        }
+    }
+
+    fn stop_of(&mut self, stop: &StopSignal) -> Result<(), ContextError> {
+        let from = |upstream: &&mut Upstream| {
+            upstream.id == stop.upstream && upstream.input == stop.input_index
+        };
+        let Some(upstream) = self.upstreams.iter_mut().find(from) else {
+            return Err(ContextError::UnexpectedStop(stop.upstream.clone()));
+        };
+        if !std::mem::replace(&mut upstream.ended, true) {
+            self.open -= 1;
+            self.news = true;
+        }
+        self.ended = self.open == 0;
+        Ok(())
+    }
+
+    /// Waits until something lies ready, or the shared queue has ended.
+    #[cold]
+    fn wait(&mut self, output: &mut Output) -> Result<(), ContextError> {
+        self.tell_counters(output)?;
+        loop {
+            match self.consumer.hold(Wait::at_most(SLICE)) {
+                Ok(_) => return Ok(()),
+                Err(GetError::Timeout | GetError::Empty | GetError::Draining { .. }) => {
+                    output.tether.look()?;
+                    self.tell_counters(output)?;
+                }
+                Err(GetError::Closed) if self.shared => {
+                    self.ended = true;
+                    return Ok(());
+                }
+                Err(error) => return Err(error.into()),
+            }
+        }
+    }
+
+    /// Passes on what was made of the packets held, and acknowledges them.
+    #[inline]
+    pub(crate) fn settle(&mut self, output: &mut Output) -> Result<(), ContextError> {
+        if self.consumer.held() == 0 {
+            return output.flush();
+        }
+        output.flush()?;
+        if self.may_restart && self.news {
+            self.news = false;
+            output.tether.tell(Event::Progress(self.progress(output.sequence)))?;
+        }
+        self.consumer.ack_held();
+        self.pace.reset();
+        self.settled += 1;
+        if self.settled.is_multiple_of(TELL_EVERY) {
+            self.tell_counters(output)?;
+        }
+        Ok(())
+    }
+
+    fn progress(&self, sent: u64) -> Progress {
+        let places = || (0..).zip(&self.upstreams);
+        Progress {
+            done: places()
+                .filter(|(_, upstream)| upstream.done > 0)
+                .map(|(place, upstream)| (place, upstream.done))
+                .collect(),
+            ended: places()
+                .filter(|(_, upstream)| upstream.ended)
+                .map(|(place, _)| place)
+                .collect(),
+            sent,
+        }
+    }
+
+    fn tell_counters(&mut self, output: &mut Output) -> Result<(), ContextError> {
+        let now = Counters {
+            received: self.received,
+            sent: output.sent,
+            repeated: self.repeated,
+            dropped: output.dropped,
+            late: 0,
+        };
+        if now != self.told {
+            self.told = now;
+            output.tether.tell(Event::Counters(now))?;
+        }
+        Ok(())
+    }
+}
+
+/// Finds who sent a packet: nearly always who sent the last one.
+#[inline]
+fn find<'a>(
+    upstreams: &'a [Upstream],
+    last: &mut usize,
+    provenance: &ProvenanceRef<'_>,
+    input: u32,
+) -> Option<&'a Upstream> {
+    let is_it = |upstream: &Upstream| {
+        upstream.id.index == provenance.upstream_index
+            && upstream.input == input
+            && upstream.id.task == provenance.upstream_task
+    };
+    if !upstreams.get(*last).is_some_and(is_it) {
+        *last = upstreams.iter().position(is_it)?;
+    }
+    upstreams.get(*last)
+}
+
+fn undecodable(source: crate::routing::WireError) -> ContextError {
+    ContextError::Undecodable { input: 0, from: "an upstream".into(), source }
+}
