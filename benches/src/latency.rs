@@ -8,8 +8,10 @@ use crate::cpus::CpuPair;
 use crate::error::Result;
 use crate::floor::{self, FloorPlan};
 use crate::link::{RingInlet, RingOutlet};
+use crate::open_loop::{self, OpenLoop, OpenLoopReport};
 use crate::peers::{Pair, Session};
-use crate::report::{LatencyReport, Progress};
+use crate::plot::Curve;
+use crate::report::{Floor, LatencyReport, Progress, Setting};
 use crate::shared::Word;
 use crate::stats::Samples;
 use crate::transport::{Inlet, LinkSpec, Outlet, Transport};
@@ -30,6 +32,32 @@ pub(crate) struct LatencyPlan {
     pub(crate) warm_up: u64,
     /// The floor measured before and after.
     pub(crate) floor: FloorPlan,
+    /// Packets a second of an open loop; none for a ping-pong.
+    pub(crate) rate_per_s: Option<u64>,
+}
+
+/// What came out of it.
+#[derive(Debug)]
+pub(crate) struct Measured {
+    /// The report.
+    pub(crate) report: Report,
+    /// Percentile curves of the transport and of the floor.
+    pub(crate) curves: [Curve; 2],
+}
+
+/// Closed or open loop.
+#[derive(Debug, Serialize)]
+#[serde(untagged)]
+pub(crate) enum Report {
+    /// A ping-pong.
+    PingPong(LatencyReport),
+    /// At a rate.
+    OpenLoop(OpenLoopReport),
+}
+
+enum Answers {
+    PingPong(Samples),
+    OpenLoop(u64, OpenLoop),
 }
 
 impl LatencyPlan {
@@ -40,7 +68,8 @@ impl LatencyPlan {
 
     /// Says how many round trips there are in all, counted or not.
     fn all_rounds(&self) -> u64 {
-        self.warm_up + self.rounds + self.rounds.div_ceil(self.chunk()) * SETTLE
+        let pauses = self.rounds.div_ceil(self.chunk());
+        self.warm_up + self.rounds + if self.rate_per_s.is_some() { 0 } else { pauses * SETTLE }
     }
 
     fn region_bytes(&self) -> usize {
@@ -55,7 +84,7 @@ impl LatencyPlan {
 ///
 /// # Errors
 /// When a process, its memory or the transport fails.
-pub(crate) fn measure(cpus: CpuPair, plan: &LatencyPlan) -> Result<LatencyReport> {
+pub(crate) fn measure(cpus: CpuPair, plan: &LatencyPlan) -> Result<Measured> {
     let session = Session::start(cpus, plan.region_bytes(), crate::Task::Latency(plan.clone()))?;
     let (pair, clock) = (&session.pair, session.clock);
     let progress = Progress::start(plan.rounds);
@@ -63,7 +92,7 @@ pub(crate) fn measure(cpus: CpuPair, plan: &LatencyPlan) -> Result<LatencyReport
     progress.stage("floor");
     let before = floor::measure(pair, clock, plan.floor);
     let spec = &plan.link;
-    let samples = match spec.transport {
+    let answers = match spec.transport {
         Transport::Ring => {
             let outlet = RingOutlet::open(spec, "request", 1)?;
             let inlet = RingInlet::open(spec, "reply")?;
@@ -81,7 +110,28 @@ pub(crate) fn measure(cpus: CpuPair, plan: &LatencyPlan) -> Result<LatencyReport
     let after = floor::measure(pair, clock, plan.floor);
     session.finish()?;
     drop(progress);
-    Ok(LatencyReport::new(plan, cpus, clock, &samples, before, after))
+    let mut floors = before.clone();
+    floors.merge(after.clone());
+    let floor = Floor::new(clock, before, after);
+    let setting = Setting::of(&[cpus.here, cpus.there], clock);
+    let unit = clock.ns_per_tick();
+    let (report, curves) = match answers {
+        Answers::PingPong(samples) => (
+            Report::PingPong(LatencyReport::new(plan, cpus, clock, &samples, floor)),
+            [
+                Curve::new("one way", samples.curve(unit / 2.0)),
+                Curve::new("floor", floors.curve(unit / 2.0)),
+            ],
+        ),
+        Answers::OpenLoop(rate, measured) => (
+            Report::OpenLoop(OpenLoopReport::new(plan, rate, &measured, clock, floor, setting)),
+            [
+                Curve::new("there and back", measured.samples.curve(unit)),
+                Curve::new("floor, there and back", floors.curve(unit)),
+            ],
+        ),
+    };
+    Ok(Measured { report, curves })
 }
 
 /// Answers, in the peer.
@@ -116,7 +166,11 @@ fn ping(
     mut outlet: impl Outlet,
     mut inlet: impl Inlet,
     progress: &Progress,
-) -> Result<Samples> {
+) -> Result<Answers> {
+    if let Some(rate) = plan.rate_per_s {
+        let measured = open_loop::ping(pair, clock, plan, rate, &mut outlet, &mut inlet, progress)?;
+        return Ok(Answers::OpenLoop(rate, measured));
+    }
     let chunk = plan.chunk();
     let mut samples = Samples::with_room(chunk.min(plan.rounds));
     pair.meet();
@@ -150,7 +204,7 @@ fn ping(
         left -= now;
         progress.advance(now);
     }
-    Ok(samples)
+    Ok(Answers::PingPong(samples))
 }
 
 fn pong(
