@@ -120,6 +120,7 @@ pub(crate) fn spawn<T: Serialize>(
         source: error.into(),
     })?;
     let mut command = Command::new("/proc/self/exe");
+    command.env_remove(STARTER_VARIABLE);
     command.args(["peer", "--job", &job]).stdin(Stdio::from(region)).stdout(Stdio::null());
     spawn_child(command.stderr(Stdio::piped()), Signal::SIGKILL).map(drop)
 }
