@@ -252,7 +252,7 @@ fn pause(pause: Duration, awake: bool) {
 
 /// Times that this thread gave its CPU up.
 fn switches() -> i64 {
-    getrusage(UsageWho::RUSAGE_THREAD).map_or(0, |usage| usage.voluntary_context_switches().into())
+    getrusage(UsageWho::RUSAGE_THREAD).map_or(0, |usage| usage.voluntary_context_switches())
 }
 
 /// Keeps this thread's CPU from idling, until it is dropped.
