@@ -108,6 +108,14 @@ impl Inlet for BareInlet {
         });
         damaged.map_or(Ok(n), |sequence| Err(BenchError::Damaged { sequence }))
     }
+
+    #[inline]
+    fn try_receive(&mut self, expected: u64) -> Result<bool> {
+        if !self.chunks.is_ready() {
+            return Ok(false);
+        }
+        self.receive(expected, 1).map(|n| n > 0)
+    }
 }
 
 #[cfg(test)]

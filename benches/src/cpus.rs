@@ -1,7 +1,10 @@
-//! Which two CPUs: one for each process.
+//! Which CPUs: one for each of two processes, or some that many processes share.
+
+#![allow(unsafe_code, reason = "no crate in use here has a safe sched_setscheduler")]
 
 use std::fs;
 
+use nix::libc;
 use rustix::thread::{CpuSet, sched_getaffinity, sched_setaffinity};
 
 use crate::error::{BenchError, Doing, Result};
@@ -29,6 +32,25 @@ impl CpuPair {
     }
 }
 
+/// Takes the CPUs asked for, or all on which this process may run: two at least, for a team's members
+/// round robin.
+///
+/// # Errors
+/// `Usage` when there are not two different CPUs on which this process may run.
+pub(crate) fn choose_many(asked: Option<&[usize]>) -> Result<Vec<usize>> {
+    let allowed = allowed()?;
+    let chosen = asked.unwrap_or(&allowed).to_vec();
+    // The first two are the floor's.
+    match *chosen {
+        [first, second, ..] => check(&[first, second], &allowed)?,
+        _ => check(&chosen, &allowed)?,
+    };
+    if let Some(cpu) = chosen.iter().find(|cpu| !allowed.contains(cpu)) {
+        return Err(not_allowed(*cpu, &allowed));
+    }
+    Ok(chosen)
+}
+
 /// Keeps the calling thread, and those it starts, on one CPU.
 ///
 /// # Errors
@@ -37,6 +59,18 @@ pub(crate) fn pin(cpu: usize) -> Result<()> {
     let mut set = CpuSet::new();
     set.set(cpu);
     sched_setaffinity(None, &set).doing(format!("pinning to CPU {cpu}"))
+}
+
+/// Has the calling thread run only while nobody else wants its CPU.
+///
+/// # Errors
+/// `Os` when the system refuses.
+pub(crate) fn be_idle() -> Result<()> {
+    let parameters = libc::sched_param { sched_priority: 0 };
+    // SAFETY: the call reads the parameters, which live throughout, and changes the calling thread's
+    // policy alone.
+    let outcome = unsafe { libc::sched_setscheduler(0, libc::SCHED_IDLE, &raw const parameters) };
+    nix::errno::Errno::result(outcome).map(drop).doing("lowering a thread's priority")
 }
 
 fn allowed() -> Result<Vec<usize>> {
@@ -58,12 +92,13 @@ fn check(asked: &[usize], allowed: &[usize]) -> Result<CpuPair> {
         )));
     }
     if let Some(cpu) = asked.iter().find(|cpu| !allowed.contains(cpu)) {
-        return Err(BenchError::Usage(format!(
-            "CPU {cpu} is not among those of this process: {}",
-            list(allowed)
-        )));
+        return Err(not_allowed(*cpu, allowed));
     }
     Ok(CpuPair { here, there })
+}
+
+fn not_allowed(cpu: usize, allowed: &[usize]) -> BenchError {
+    BenchError::Usage(format!("CPU {cpu} is not among those of this process: {}", list(allowed)))
 }
 
 fn pick(allowed: &[usize], siblings: &dyn Fn(usize) -> Vec<usize>) -> Result<CpuPair> {

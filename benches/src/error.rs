@@ -30,6 +30,12 @@ pub(crate) enum BenchError {
         /// The packet that was expected.
         sequence: u64,
     },
+    /// The packets received are not those that were sent: the transport is broken.
+    #[error("of {packets} packets some were lost, or came twice")]
+    Lost {
+        /// How many were sent.
+        packets: u64,
+    },
     /// The transport refused.
     #[error("{doing}: {source}")]
     Transport {

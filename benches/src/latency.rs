@@ -5,11 +5,13 @@ use serde::{Deserialize, Serialize};
 use crate::clock::Clock;
 use crate::copy::{BareInlet, BareOutlet, chunks};
 use crate::cpus::CpuPair;
-use crate::error::Result;
+use crate::error::{BenchError, Result};
 use crate::floor::{self, FloorPlan};
 use crate::link::{RingInlet, RingOutlet};
+use crate::open_loop::{self, OpenLoop, OpenLoopReport};
 use crate::peers::{Pair, Session};
-use crate::report::{LatencyReport, Progress};
+use crate::plot::Curve;
+use crate::report::{Floor, LatencyReport, Progress, Setting};
 use crate::shared::Word;
 use crate::stats::Samples;
 use crate::transport::{Inlet, LinkSpec, Outlet, Transport};
@@ -30,6 +32,32 @@ pub(crate) struct LatencyPlan {
     pub(crate) warm_up: u64,
     /// The floor measured before and after.
     pub(crate) floor: FloorPlan,
+    /// Packets a second of an open loop; none for a ping-pong.
+    pub(crate) rate_per_s: Option<u64>,
+}
+
+/// What came out of it.
+#[derive(Debug)]
+pub(crate) struct Measured {
+    /// The report.
+    pub(crate) report: Report,
+    /// Percentile curves of the transport and of the floor.
+    pub(crate) curves: [Curve; 2],
+}
+
+/// Closed or open loop.
+#[derive(Debug, Serialize)]
+#[serde(untagged)]
+pub(crate) enum Report {
+    /// A ping-pong.
+    PingPong(LatencyReport),
+    /// At a rate.
+    OpenLoop(OpenLoopReport),
+}
+
+enum Answers {
+    PingPong(Samples),
+    OpenLoop(u64, OpenLoop),
 }
 
 impl LatencyPlan {
@@ -40,7 +68,8 @@ impl LatencyPlan {
 
     /// Says how many round trips there are in all, counted or not.
     fn all_rounds(&self) -> u64 {
-        self.warm_up + self.rounds + self.rounds.div_ceil(self.chunk()) * SETTLE
+        let pauses = self.rounds.div_ceil(self.chunk());
+        self.warm_up + self.rounds + if self.rate_per_s.is_some() { 0 } else { pauses * SETTLE }
     }
 
     fn region_bytes(&self) -> usize {
@@ -55,13 +84,35 @@ impl LatencyPlan {
 ///
 /// # Errors
 /// When a process, its memory or the transport fails.
-pub(crate) fn measure(cpus: CpuPair, plan: &LatencyPlan) -> Result<LatencyReport> {
-    let Measured { clock, samples, before, after } = measure_raw(cpus, plan)?;
-    Ok(LatencyReport::new(plan, cpus, clock, &samples, before, after))
+pub(crate) fn measure(cpus: CpuPair, plan: &LatencyPlan) -> Result<Measured> {
+    let Raw { clock, answers, before, after } = measure_raw(cpus, plan)?;
+    let mut floors = before.clone();
+    floors.merge(after.clone());
+    let floor = Floor::new(clock, before, after);
+    let setting = Setting::of(&[cpus.here, cpus.there], clock);
+    let unit = clock.ns_per_tick();
+    let (report, curves) = match answers {
+        Answers::PingPong(samples) => (
+            Report::PingPong(LatencyReport::new(plan, cpus, clock, &samples, floor)),
+            [
+                Curve::new("one way", samples.curve(unit / 2.0)),
+                Curve::new("floor", floors.curve(unit / 2.0)),
+            ],
+        ),
+        Answers::OpenLoop(rate, measured) => (
+            Report::OpenLoop(OpenLoopReport::new(plan, rate, &measured, clock, floor, setting)),
+            [
+                Curve::new("there and back", measured.samples.curve(unit)),
+                Curve::new("floor, there and back", floors.curve(unit)),
+            ],
+        ),
+    };
+    Ok(Measured { report, curves })
 }
 
-/// What a measurement gave.
-pub(crate) struct Measured {
+/// A ping-pong, not summed up.
+#[derive(Debug)]
+pub(crate) struct PingPong {
     pub(crate) clock: Clock,
     pub(crate) samples: Samples,
     /// The floor before and after.
@@ -69,11 +120,26 @@ pub(crate) struct Measured {
     pub(crate) after: Samples,
 }
 
-/// Measures, and leaves the summing up to others.
+/// Measures a ping-pong, and leaves the summing up to others.
 ///
 /// # Errors
-/// As [`measure`].
-pub(crate) fn measure_raw(cpus: CpuPair, plan: &LatencyPlan) -> Result<Measured> {
+/// As [`measure`]; `Usage` for an open loop.
+pub(crate) fn measure_ping_pong(cpus: CpuPair, plan: &LatencyPlan) -> Result<PingPong> {
+    let Raw { clock, answers, before, after } = measure_raw(cpus, plan)?;
+    match answers {
+        Answers::PingPong(samples) => Ok(PingPong { clock, samples, before, after }),
+        Answers::OpenLoop(..) => Err(BenchError::Usage("an open loop is no ping-pong".into())),
+    }
+}
+
+struct Raw {
+    clock: Clock,
+    answers: Answers,
+    before: Samples,
+    after: Samples,
+}
+
+fn measure_raw(cpus: CpuPair, plan: &LatencyPlan) -> Result<Raw> {
     let session = Session::start(cpus, plan.region_bytes(), crate::Task::Latency(plan.clone()))?;
     let (pair, clock) = (&session.pair, session.clock);
     let progress = Progress::start(plan.rounds);
@@ -81,25 +147,25 @@ pub(crate) fn measure_raw(cpus: CpuPair, plan: &LatencyPlan) -> Result<Measured>
     progress.stage("floor");
     let before = floor::measure(pair, clock, plan.floor);
     let spec = &plan.link;
-    let samples = match spec.transport {
+    let answers = match spec.transport {
         Transport::Ring => {
             let outlet = RingOutlet::open(spec, "request", 1)?;
             let inlet = RingInlet::open(spec, "reply")?;
-            ping(pair, clock, plan, outlet, inlet, &progress)?
+            play(pair, clock, plan, outlet, inlet, &progress)?
         }
         Transport::Bare => {
             let (forth, back) =
                 (chunks(spec.size, spec.payload, 0), chunks(spec.size, spec.payload, 1));
             let outlet = BareOutlet::take(&pair.region, Word::First, forth, spec.in_place, 1);
             let inlet = BareInlet::take(&pair.region, Word::Second, back, spec.in_place);
-            ping(pair, clock, plan, outlet, inlet, &progress)?
+            play(pair, clock, plan, outlet, inlet, &progress)?
         }
     };
     progress.stage("floor");
     let after = floor::measure(pair, clock, plan.floor);
     session.finish()?;
     drop(progress);
-    Ok(Measured { clock, samples, before, after })
+    Ok(Raw { clock, answers, before, after })
 }
 
 /// Answers, in the peer.
@@ -125,6 +191,24 @@ pub(crate) fn answer(pair: &Pair, plan: &LatencyPlan) -> Result<()> {
     }
     floor::answer(pair, plan.floor);
     Ok(())
+}
+
+fn play(
+    pair: &Pair,
+    clock: Clock,
+    plan: &LatencyPlan,
+    mut outlet: impl Outlet,
+    mut inlet: impl Inlet,
+    progress: &Progress,
+) -> Result<Answers> {
+    match plan.rate_per_s {
+        Some(rate) => {
+            let (outlet, inlet) = (&mut outlet, &mut inlet);
+            let measured = open_loop::ping(pair, clock, plan, rate, outlet, inlet, progress)?;
+            Ok(Answers::OpenLoop(rate, measured))
+        }
+        None => ping(pair, clock, plan, outlet, inlet, progress).map(Answers::PingPong),
+    }
 }
 
 /// Sends, receives and times, in the starter.

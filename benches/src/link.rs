@@ -3,12 +3,12 @@
 use std::error::Error;
 use std::path::Path;
 
-use ringway::error::PutError;
+use ringway::error::{GetError, PutError};
 use ringway::queue::{Consumer, Lease, Producer, Queue, QueueDescriptor, RecordKind, Wait};
 
 use crate::error::{BenchError, Result};
 use crate::payload::{self, Source};
-use crate::transport::{Inlet, LinkSpec, Mode, Outlet};
+use crate::transport::{Inlet, LinkSpec, Outlet};
 
 /// Says whether this build can measure rings: it can.
 ///
@@ -53,22 +53,29 @@ pub(crate) fn descriptor(spec: &LinkSpec, name: &str) -> Result<QueueDescriptor>
         "queue_id": format!("{name}:ring"),
         "capacity_packets": spec.size.capacity_packets,
         "capacity_bytes": spec.size.data_bytes,
-        "producers": side(matches!(spec.mode, Mode::Mpsc | Mode::Mpmc)),
-        "consumers": side(matches!(spec.mode, Mode::Spmc | Mode::Mpmc)),
+        "producers": side(spec.mode.many_producers()),
+        "consumers": side(spec.mode.many_consumers()),
         "directory": spec.directory,
         "lifetime": "ephemeral",
     });
     QueueDescriptor::from_json(&json.to_string()).map_err(refused("describing the ring"))
 }
 
-fn open_json(json: &serde_json::Value) -> Result<Queue> {
+/// Opens what a descriptor names.
+///
+/// # Errors
+/// When it cannot be opened.
+pub(crate) fn open_json(json: &serde_json::Value) -> Result<Queue> {
     let descriptor =
         QueueDescriptor::from_json(&json.to_string()).map_err(refused("describing the ring"))?;
     descriptor.queue().map_err(refused("opening the ring"))
 }
 
 /// The producer's side of a queue.
-fn producer(queue: &Queue) -> Result<Producer> {
+///
+/// # Errors
+/// When it is taken, or there is none.
+pub(crate) fn producer(queue: &Queue) -> Result<Producer> {
     let ring = queue.backend().ring().ok_or_else(no_ring)?;
     ring.producer().map_err(refused("taking the producer's side"))
 }
@@ -76,7 +83,7 @@ fn producer(queue: &Queue) -> Result<Producer> {
 /// The consumer's side of a queue.
 ///
 /// # Errors
-/// When somebody else has it.
+/// When it is taken, or there is none.
 pub(crate) fn consumer(queue: &Queue) -> Result<Consumer> {
     let ring = queue.backend().ring().ok_or_else(no_ring)?;
     ring.consumer().map_err(refused("taking the consumer's side"))
@@ -160,46 +167,73 @@ impl RingInlet {
     }
 }
 
-impl Inlet for RingInlet {
+impl RingInlet {
+    /// Receives up to `max` packets, and has `check` read each. None only when it shall not wait.
+    ///
+    /// # Errors
+    /// What `check` says, or when the ring refuses.
     #[inline]
-    fn receive(&mut self, expected: u64, max: usize) -> Result<usize> {
-        let check = |bytes: &[u8], sequence| {
-            let whole = payload::read(bytes, sequence);
-            if whole { Ok(()) } else { Err(BenchError::Damaged { sequence }) }
-        };
+    pub(crate) fn take(
+        &mut self,
+        max: usize,
+        wait: Wait,
+        mut check: impl FnMut(&[u8]) -> Result<()>,
+    ) -> Result<usize> {
         match (max, self.in_place) {
-            (1, false) => {
-                self.consumer
-                    .get_into(&mut self.private, Wait::Forever)
-                    .map_err(refused("getting a packet"))?;
-                check(&self.private, expected)?;
-                Ok(1)
-            }
-            (1, true) => {
-                let lease =
-                    self.consumer.lease(Wait::Forever).map_err(refused("leasing a packet"))?;
-                check(&lease, expected)?;
-                lease.ack();
-                Ok(1)
-            }
+            (1, false) => match self.consumer.get_into(&mut self.private, wait) {
+                Ok(_) => check(&self.private).map(|()| 1),
+                Err(GetError::Empty) => Ok(0),
+                Err(error) => Err(refused("getting a packet")(error)),
+            },
+            (1, true) => match self.consumer.lease(wait) {
+                Ok(lease) => {
+                    check(&lease)?;
+                    lease.ack();
+                    Ok(1)
+                }
+                Err(GetError::Empty) => Ok(0),
+                Err(error) => Err(refused("leasing a packet")(error)),
+            },
             (_, in_place) => {
-                let n = self
-                    .consumer
-                    .lease_many(max, &mut self.leases, Wait::Forever)
-                    .map_err(refused("leasing packets"))?;
-                for (lease, sequence) in self.leases.drain(..).zip(expected..) {
+                let n = match self.consumer.lease_many(max, &mut self.leases, wait) {
+                    Err(GetError::Empty) => 0,
+                    other => other.map_err(refused("leasing packets"))?,
+                };
+                for lease in self.leases.drain(..) {
                     if in_place {
-                        check(&lease, sequence)?;
+                        check(&lease)?;
                     } else {
                         self.private.clear();
                         self.private.extend_from_slice(&lease);
-                        check(&self.private, sequence)?;
+                        check(&self.private)?;
                     }
                     lease.ack();
                 }
                 Ok(n)
             }
         }
+    }
+}
+
+/// Checks packets that come in order from one sender.
+#[inline]
+fn in_order(mut sequence: u64) -> impl FnMut(&[u8]) -> Result<()> {
+    move |bytes| {
+        let whole = payload::read(bytes, sequence);
+        sequence += 1;
+        if whole { Ok(()) } else { Err(BenchError::Damaged { sequence: sequence - 1 }) }
+    }
+}
+
+impl Inlet for RingInlet {
+    #[inline]
+    fn receive(&mut self, expected: u64, max: usize) -> Result<usize> {
+        self.take(max, Wait::Forever, in_order(expected))
+    }
+
+    #[inline]
+    fn try_receive(&mut self, expected: u64) -> Result<bool> {
+        self.take(1, Wait::No, in_order(expected)).map(|n| n > 0)
     }
 }
 

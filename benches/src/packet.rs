@@ -4,6 +4,7 @@
 //! Ping-pong as in `latency`: first with bare records, then with packets. The routed side is what a
 //! job's task does for `send_packet` and `recv`.
 
+use ringway::error::GetError;
 use ringway::queue::{Consumer, Wait};
 use ringway::routing::{BatchRouter, Connection, PacketRef, Record, RouterConfig};
 use serde::Serialize;
@@ -17,7 +18,7 @@ use crate::link::{self, RingInlet, RingOutlet};
 use crate::payload;
 use crate::peers::{Pair, Session};
 use crate::report::{Floor, Progress, Setting, ratio};
-use crate::stats::{OneWay, Samples};
+use crate::stats::{Samples, Times};
 use crate::transport::{Inlet, LinkSpec, Outlet};
 
 /// Result of `packet`.
@@ -28,8 +29,8 @@ pub(crate) struct PacketReport {
     rounds: u64,
     #[serde(flatten)]
     floor: Floor,
-    one_way_ns: OneWay,
-    ring_one_way_ns: OneWay,
+    one_way_ns: Times,
+    ring_one_way_ns: Times,
     ratio_to_ring: f64,
     ratio_p50_to_ring_p50: f64,
     #[serde(flatten)]
@@ -147,15 +148,28 @@ impl Decoded {
     }
 }
 
-impl Inlet for Decoded {
-    fn receive(&mut self, expected: u64, _max: usize) -> Result<usize> {
-        let (bytes, info) =
-            self.consumer.hold(Wait::Forever).map_err(link::refused("getting a packet"))?;
+impl Decoded {
+    fn take(&mut self, expected: u64, wait: Wait) -> Result<bool> {
+        let (bytes, info) = match self.consumer.hold(wait) {
+            Ok(held) => held,
+            Err(GetError::Empty) => return Ok(false),
+            Err(error) => return Err(link::refused("getting a packet")(error)),
+        };
         let whole = match Record::decode(info.kind, bytes) {
             Ok(Record::Packet(packet)) => payload::read(packet.payload, expected),
             _ => false,
         };
         self.consumer.ack_held();
-        if whole { Ok(1) } else { Err(BenchError::Damaged { sequence: expected }) }
+        if whole { Ok(true) } else { Err(BenchError::Damaged { sequence: expected }) }
+    }
+}
+
+impl Inlet for Decoded {
+    fn receive(&mut self, expected: u64, _max: usize) -> Result<usize> {
+        self.take(expected, Wait::Forever).map(usize::from)
+    }
+
+    fn try_receive(&mut self, expected: u64) -> Result<bool> {
+        self.take(expected, Wait::No)
     }
 }

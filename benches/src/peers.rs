@@ -1,21 +1,23 @@
-//! Two processes: starting the peer, pinning both, meeting it, and leaving nothing of it behind.
+//! The other processes: starting them, pinning all, meeting, and leaving nothing of them behind.
 //!
-//! The peer is this program again, with a hidden subcommand; it gets the shared region as its
-//! standard input. It dies with its starter (`PR_SET_PDEATHSIG`), whatever kills that. In the starter
+//! A peer is this program again, with a hidden subcommand; it gets the shared region as its
+//! standard input. There is one ([`Pair`]), or a number of them (`team.rs`). It dies with its starter (`PR_SET_PDEATHSIG`), whatever kills that. In the starter
 //! one thread waits for signals: for the death of the peer, which ends a measurement that would
 //! otherwise spin for ever, and for Ctrl-C and its like. Both, and every return from `main`, go
 //! through [`clean_up`]. Signals go to that thread alone, so it never runs in a signal handler.
 
+use std::ffi::OsStr;
 use std::fs::File;
 use std::io::Read;
-use std::os::fd::AsFd;
+use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::process::ExitStatusExt;
 use std::path::PathBuf;
-use std::process::{Child, Command, ExitStatus, Stdio};
+use std::process::{Child, ChildStdout, Command, ExitStatus, Stdio};
 use std::sync::{Arc, Mutex, MutexGuard, Once, PoisonError};
 use std::time::Duration;
 
-use nix::sys::signal::{SigSet, Signal};
+use nix::sys::signal::{SigSet, Signal, kill};
+use nix::unistd::Pid;
 use serde::{Deserialize, Serialize};
 
 use crate::clock::Clock;
@@ -28,8 +30,20 @@ use crate::shared::{Region, Word, meet};
 pub(crate) struct Job<T> {
     starter: i32,
     cpu: usize,
+    /// Its number in a team; in a pair it has none.
+    #[serde(default)]
+    pub(crate) seat: Option<Seat>,
     /// What to do.
     pub(crate) task: T,
+}
+
+/// A place in a team. The starter's is 0.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Seat {
+    /// Whose place it is.
+    pub(crate) member: usize,
+    /// How many there are in all, the starter included.
+    pub(crate) members: usize,
 }
 
 /// One process's share in a pair.
@@ -42,6 +56,13 @@ pub(crate) struct Pair {
 }
 
 impl Pair {
+    /// The starter's share in a pair, or the peer's.
+    pub(crate) fn of(region: Arc<Region>, starter: bool) -> Self {
+        let (mine, other) = (Word::StarterArrived, Word::PeerArrived);
+        let (mine, other) = if starter { (mine, other) } else { (other, mine) };
+        Self { region, mine, other }
+    }
+
     /// Waits until both processes have come here.
     pub(crate) fn meet(&self) {
         meet(&self.region, self.mine, self.other);
@@ -68,24 +89,8 @@ impl Session {
         pin(cpus.here)?;
         let clock = Clock::new();
         let (region, fd) = Region::create(data_bytes)?;
-        let job = Job { starter: rustix::process::getpid().as_raw_pid(), cpu: cpus.there, task };
-        let job = serde_json::to_string(&job).map_err(|error| BenchError::Os {
-            doing: "writing the peer's job".into(),
-            source: error.into(),
-        })?;
-        // Locked throughout, so that a signal finds either no peer or one to end.
-        let mut leftovers = leftovers();
-        let child = Command::new("/proc/self/exe")
-            .args(["peer", "--job", &job])
-            .stdin(Stdio::from(fd))
-            .stdout(Stdio::null())
-            .stderr(Stdio::piped())
-            .spawn()
-            .doing("starting the peer process")?;
-        leftovers.peer = Some(child);
-        drop(leftovers);
-        let pair =
-            Pair { region: Arc::new(region), mine: Word::StarterArrived, other: Word::PeerArrived };
+        spawn(cpus.there, None, task, fd)?;
+        let pair = Pair::of(Arc::new(region), true);
         pair.meet();
         Ok(Self { pair, clock })
     }
@@ -95,21 +100,99 @@ impl Session {
     /// # Errors
     /// `Peer` when it failed.
     pub(crate) fn finish(self) -> Result<()> {
-        loop {
-            // Locked for a moment at a time: the supervisor needs it for Ctrl-C.
-            if let Some(ended) = reap(&mut leftovers()) {
-                return ended;
-            }
-            std::thread::sleep(Duration::from_millis(1));
-        }
+        wait_for_peers()
     }
 }
 
-/// Makes this process the peer of its starter: pinned, mortal, attached.
+/// Starts a peer on a CPU, with the region as its standard input.
+///
+/// # Errors
+/// `Os` when the system refuses.
+pub(crate) fn spawn<T: Serialize>(
+    cpu: usize,
+    seat: Option<Seat>,
+    task: T,
+    region: OwnedFd,
+) -> Result<()> {
+    let job = Job { starter: rustix::process::getpid().as_raw_pid(), cpu, seat, task };
+    let job = serde_json::to_string(&job).map_err(|error| BenchError::Os {
+        doing: "writing the peer's job".into(),
+        source: error.into(),
+    })?;
+    let mut command = Command::new("/proc/self/exe");
+    command.env_remove(STARTER_VARIABLE);
+    command.args(["peer", "--job", &job]).stdin(Stdio::from(region)).stdout(Stdio::null());
+    spawn_child(command.stderr(Stdio::piped()), Signal::SIGKILL).map(drop)
+}
+
+/// Names the process that a measurement must not outlive, in the environment of one that `report`
+/// starts.
+pub(crate) const STARTER_VARIABLE: &str = "RINGWAY_BENCH_STARTER";
+
+/// Starts a measurement of its own, which has peers and a directory to clean up. Says where its
+/// standard output comes from.
+///
+/// # Errors
+/// `Os` when the system refuses.
+pub(crate) fn spawn_starter(command: &mut Command) -> Result<Option<ChildStdout>> {
+    spawn_child(command, Signal::SIGTERM)
+}
+
+/// Has this process end in good order with the one that started it for a report.
+///
+/// # Errors
+/// `Os` when the system refuses, `Usage` when that process is gone.
+pub(crate) fn die_with_starter() -> Result<()> {
+    let Some(starter) = std::env::var_os(STARTER_VARIABLE) else { return Ok(()) };
+    // Before the signal can come, there must be somebody to receive it.
+    supervise()?;
+    nix::sys::prctl::set_pdeathsig(Signal::SIGTERM).doing("asking to die with the starter")?;
+    let parent = rustix::process::getppid().map(|pid| pid.as_raw_pid().to_string());
+    if parent.as_deref().map(OsStr::new) != Some(&*starter) {
+        return Err(BenchError::Usage(format!("{STARTER_VARIABLE} is for this program's own use")));
+    }
+    Ok(())
+}
+
+fn spawn_child(command: &mut Command, end_by: Signal) -> Result<Option<ChildStdout>> {
+    // Locked throughout, so that a signal finds either no peer or one to end.
+    let mut leftovers = leftovers();
+    let mut child = command.spawn().doing("starting the peer process")?;
+    let stdout = child.stdout.take();
+    leftovers.peers.push(Peer { child, end_by });
+    Ok(stdout)
+}
+
+/// Waits for the orderly end of all peers.
+///
+/// # Errors
+/// `Peer` when one failed.
+pub(crate) fn wait_for_peers() -> Result<()> {
+    loop {
+        // Locked for a moment at a time: the supervisor needs it for Ctrl-C.
+        if let Some(ended) = reap(&mut leftovers()) {
+            return ended;
+        }
+        std::thread::sleep(Duration::from_millis(1));
+    }
+}
+
+/// Makes this process the peer of its starter, and meets it.
+///
+/// # Errors
+/// As [`attach`].
+pub(crate) fn become_peer<T>(job: &Job<T>) -> Result<Pair> {
+    let region = attach(job)?;
+    let pair = Pair::of(region, false);
+    pair.meet();
+    Ok(pair)
+}
+
+/// Makes this process a peer of its starter: pinned, mortal, attached.
 ///
 /// # Errors
 /// `Usage` when it was not started by a starter, `Os` when the system refuses.
-pub(crate) fn become_peer<T>(job: &Job<T>) -> Result<Pair> {
+pub(crate) fn attach<T>(job: &Job<T>) -> Result<Arc<Region>> {
     nix::sys::prctl::set_pdeathsig(Signal::SIGKILL).doing("asking to die with the starter")?;
     // A starter that died before the line above sends no signal any more.
     if rustix::process::getppid().map(|pid| pid.as_raw_pid()) != Some(job.starter) {
@@ -123,21 +206,25 @@ pub(crate) fn become_peer<T>(job: &Job<T>) -> Result<Pair> {
     mask.thread_set_mask().doing("blocking signals")?;
     pin(job.cpu)?;
     let file = std::io::stdin().as_fd().try_clone_to_owned().doing("taking the shared region")?;
-    let region = Region::attach(&File::from(file))?;
-    let pair =
-        Pair { region: Arc::new(region), mine: Word::PeerArrived, other: Word::StarterArrived };
-    pair.meet();
-    Ok(pair)
+    Region::attach(&File::from(file)).map(Arc::new)
+}
+
+/// Another process of this run.
+#[derive(Debug)]
+struct Peer {
+    child: Child,
+    /// What ends it.
+    end_by: Signal,
 }
 
 /// What must not outlive this process.
 #[derive(Debug)]
 struct Leftovers {
-    peer: Option<Child>,
+    peers: Vec<Peer>,
     directory: Option<PathBuf>,
 }
 
-static LEFTOVERS: Mutex<Leftovers> = Mutex::new(Leftovers { peer: None, directory: None });
+static LEFTOVERS: Mutex<Leftovers> = Mutex::new(Leftovers { peers: Vec::new(), directory: None });
 
 fn leftovers() -> MutexGuard<'static, Leftovers> {
     // What a panicking holder left is still what has to go.
@@ -149,16 +236,18 @@ pub(crate) fn remove_at_exit(directory: PathBuf) {
     leftovers().directory = Some(directory);
 }
 
-/// Ends the peer, removes the temporary directory. Does nothing the second time.
+/// Ends the peers, removes the temporary directory. Does nothing the second time.
 pub(crate) fn clean_up() {
     sweep(&mut leftovers());
 }
 
 fn sweep(leftovers: &mut Leftovers) {
-    if let Some(mut peer) = leftovers.peer.take() {
-        // Fails when it has ended already, which is what is wanted.
-        let _ = peer.kill();
-        let _ = peer.wait();
+    for peer in &leftovers.peers {
+        // Not yet reaped, so it is this child. Fails when it has ended already, as is wanted.
+        let _ = kill(Pid::from_raw(peer.child.id().cast_signed()), peer.end_by);
+    }
+    for mut peer in leftovers.peers.drain(..) {
+        let _ = peer.child.wait();
     }
     if let Some(directory) = leftovers.directory.take() {
         let removed = std::fs::remove_dir_all(&directory);
@@ -170,27 +259,33 @@ fn sweep(leftovers: &mut Leftovers) {
     }
 }
 
-/// Looks whether the peer has ended, and how. `None` while it runs.
+/// Looks whether all peers have ended, or one has failed. `None` while they run.
 fn reap(leftovers: &mut Leftovers) -> Option<Result<()>> {
-    let Some(peer) = leftovers.peer.as_mut() else { return Some(Ok(())) };
-    let status = match peer.try_wait() {
-        Ok(None) => return None,
-        Ok(Some(status)) => status,
-        Err(source) => {
-            return Some(Err(BenchError::Os { doing: "waiting for the peer".into(), source }));
+    let mut i = 0;
+    while let Some(peer) = leftovers.peers.get_mut(i) {
+        let status = match peer.child.try_wait() {
+            Ok(None) => {
+                i += 1;
+                continue;
+            }
+            Ok(Some(status)) => status,
+            Err(source) => {
+                return Some(Err(BenchError::Os { doing: "waiting for the peer".into(), source }));
+            }
+        };
+        let stderr = leftovers.peers.swap_remove(i).child.stderr;
+        if !status.success() {
+            let mut output = String::new();
+            if let Some(mut stderr) = stderr {
+                // Whatever can be read of it helps.
+                let _ = stderr.read_to_string(&mut output);
+            }
+            let output = output.trim();
+            let output = if output.is_empty() { String::new() } else { format!(": {output}") };
+            return Some(Err(BenchError::Peer { status: describe(status), output }));
         }
-    };
-    let mut output = String::new();
-    if let Some(mut stderr) = leftovers.peer.take().and_then(|mut peer| peer.stderr.take()) {
-        // Whatever can be read of it helps.
-        let _ = stderr.read_to_string(&mut output);
     }
-    if status.success() {
-        return Some(Ok(()));
-    }
-    let output = output.trim();
-    let output = if output.is_empty() { String::new() } else { format!(": {output}") };
-    Some(Err(BenchError::Peer { status: describe(status), output }))
+    leftovers.peers.is_empty().then_some(Ok(()))
 }
 
 fn describe(status: ExitStatus) -> String {

@@ -8,7 +8,7 @@ use crate::cpus::CpuPair;
 use crate::create::CreatePlan;
 use crate::latency::LatencyPlan;
 use crate::lines::{LineTimes, LinesPlan};
-use crate::stats::{OneWay, Samples, Spread, round};
+use crate::stats::{Samples, Spread, Times, round};
 use crate::table::table;
 use crate::throughput::ThroughputPlan;
 use crate::transport::{Mode, Transport};
@@ -19,8 +19,10 @@ const NOISE: f64 = 1.25;
 /// The floor, measured before and after: the raw cache line.
 #[derive(Clone, Copy, Debug, Serialize)]
 pub(crate) struct Floor {
-    floor_ns: f64,
-    floor_p50_ns: f64,
+    /// Mean of the means before and after.
+    pub(crate) floor_ns: f64,
+    /// Median of both together.
+    pub(crate) floor_p50_ns: f64,
     floor_p99_ns: f64,
     floor_before_ns: f64,
     floor_after_ns: f64,
@@ -28,7 +30,7 @@ pub(crate) struct Floor {
 }
 
 impl Floor {
-    /// Sums up the floor before and after.
+    /// Sums up both measurements.
     pub(crate) fn new(clock: Clock, mut before: Samples, after: Samples) -> Self {
         let (mean_before, mean_after) = (before.one_way(clock).mean, after.one_way(clock).mean);
         before.merge(after);
@@ -44,21 +46,42 @@ impl Floor {
             floor_after_ns: mean_after,
         }
     }
+
+    /// The floor of several measurements, one after the other. Noisy if any was.
+    pub(crate) fn around(floors: &[Self]) -> Option<Self> {
+        let (first, last) = (floors.first()?, floors.last()?);
+        let mean = |of: &dyn Fn(&Self) -> f64| {
+            round(floors.iter().map(of).sum::<f64>() / floors.len() as f64)
+        };
+        Some(Self {
+            floor_ns: mean(&|floor| floor.floor_ns),
+            floor_p50_ns: mean(&|floor| floor.floor_p50_ns),
+            floor_p99_ns: mean(&|floor| floor.floor_p99_ns),
+            floor_before_ns: first.floor_before_ns,
+            floor_after_ns: last.floor_after_ns,
+            noisy: floors.iter().any(|floor| floor.noisy),
+        })
+    }
 }
 
 /// What was measured with what.
-#[derive(Clone, Copy, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize)]
 pub(crate) struct Setting {
-    cpus: [usize; 2],
+    cpus: Vec<usize>,
     clock: &'static str,
     clock_overhead_ns: f64,
 }
 
 impl Setting {
-    /// Notes it.
+    /// Notes both CPUs.
     pub(crate) fn new(cpus: CpuPair, clock: Clock) -> Self {
+        Self::of(&[cpus.here, cpus.there], clock)
+    }
+
+    /// Names the CPUs and the clock.
+    pub(crate) fn of(cpus: &[usize], clock: Clock) -> Self {
         let clock_overhead_ns = round(clock.overhead_ns());
-        Self { cpus: [cpus.here, cpus.there], clock: clock.name(), clock_overhead_ns }
+        Self { cpus: cpus.to_vec(), clock: clock.name(), clock_overhead_ns }
     }
 }
 
@@ -74,7 +97,7 @@ pub(crate) struct LatencyReport {
     rounds: u64,
     #[serde(flatten)]
     floor: Floor,
-    one_way_ns: OneWay,
+    one_way_ns: Times,
     ratio_to_floor: f64,
     ratio_p50_to_floor_p50: f64,
     #[serde(flatten)]
@@ -88,10 +111,8 @@ impl LatencyReport {
         cpus: CpuPair,
         clock: Clock,
         samples: &Samples,
-        floor_before: Samples,
-        floor_after: Samples,
+        floor: Floor,
     ) -> Self {
-        let floor = Floor::new(clock, floor_before, floor_after);
         let one_way_ns = samples.one_way(clock);
         Self {
             verb: "latency",
@@ -117,7 +138,7 @@ pub(crate) struct FloorReport {
     rounds: u64,
     #[serde(flatten)]
     floor: Floor,
-    one_way_ns: OneWay,
+    one_way_ns: Times,
     #[serde(flatten)]
     setting: Setting,
 }
@@ -141,8 +162,10 @@ impl FloorReport {
 /// Packets and bytes per second.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(crate) struct Rate {
-    packets_per_s: f64,
-    bytes_per_s: f64,
+    /// Packets a second.
+    pub(crate) packets_per_s: f64,
+    /// Bytes of payload a second.
+    pub(crate) bytes_per_s: f64,
 }
 
 impl Rate {
@@ -153,6 +176,11 @@ impl Rate {
             packets_per_s: packets_per_s.round(),
             bytes_per_s: (packets_per_s * payload_bytes as f64).round(),
         }
+    }
+
+    /// Time of one packet.
+    pub(crate) fn ns_per_packet(self) -> f64 {
+        1e9 / self.packets_per_s
     }
 }
 
@@ -192,6 +220,9 @@ pub(crate) struct ThroughputReport {
     copy_after_bytes_per_s: f64,
     #[serde(skip_serializing_if = "Option::is_none")]
     ratio_to_copy: Option<f64>,
+    ratio_to_floor: f64,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    sweep: Vec<Swept>,
     #[serde(flatten)]
     floor: Floor,
     #[serde(flatten)]
@@ -211,6 +242,8 @@ impl ThroughputReport {
         let Rates { link, ceiling: [before, after], ceiling_step: copy_step } = rates;
         let copy_packets_per_s = f64::midpoint(before.packets_per_s, after.packets_per_s).round();
         let copy_bytes_per_s = f64::midpoint(before.bytes_per_s, after.bytes_per_s).round();
+        let floor = Floor::new(clock, floor_before, floor_after);
+        let packets_per_s = link.map_or(copy_packets_per_s, |rate| rate.packets_per_s);
         Self {
             verb: if link.is_some() { "throughput" } else { "copy" },
             transport: link.map(|_| plan.link.transport),
@@ -229,10 +262,39 @@ impl ThroughputReport {
             copy_before_bytes_per_s: before.bytes_per_s,
             copy_after_bytes_per_s: after.bytes_per_s,
             ratio_to_copy: link.map(|rate| ratio(rate.packets_per_s, copy_packets_per_s)),
-            floor: Floor::new(clock, floor_before, floor_after),
+            ratio_to_floor: fine_ratio(1e9 / packets_per_s, floor.floor_ns),
+            sweep: Vec::new(),
+            floor,
             setting: Setting::new(cpus, clock),
         }
     }
+
+    /// What a sweep over sizes keeps of this.
+    pub(crate) fn swept(&self) -> Swept {
+        Swept {
+            payload_bytes: self.payload_bytes,
+            bytes_per_s: self.bytes_per_s,
+            copy_bytes_per_s: self.copy_bytes_per_s,
+        }
+    }
+
+    /// Adds a sweep over sizes.
+    pub(crate) fn with_sweep(mut self, sweep: Vec<Swept>) -> Self {
+        self.sweep = sweep;
+        self
+    }
+}
+
+/// One size of a sweep.
+#[derive(Clone, Copy, Debug, Serialize)]
+pub(crate) struct Swept {
+    /// Bytes of each payload.
+    pub(crate) payload_bytes: usize,
+    /// Bytes of payload a second; none when the ceiling alone was measured.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) bytes_per_s: Option<f64>,
+    /// The same of the copy.
+    pub(crate) copy_bytes_per_s: f64,
 }
 
 /// Result of `create`.
@@ -329,9 +391,14 @@ impl LinesReport {
     }
 }
 
-/// Rounded; 0 where there is nothing to compare with.
+/// A ratio to hundredths.
 pub(crate) fn ratio(value: f64, to: f64) -> f64 {
     if to > 0.0 { round(value / to) } else { 0.0 }
+}
+
+/// A ratio that is far below 1, to ten-thousandths.
+pub(crate) fn fine_ratio(value: f64, to: f64) -> f64 {
+    if to > 0.0 { (10_000.0 * value / to).round() / 10_000.0 } else { 0.0 }
 }
 
 /// Prints a report: JSON on one line, or a table of its fields.

@@ -15,7 +15,7 @@ use crate::error::Result;
 use crate::latency::{self, LatencyPlan};
 use crate::link;
 use crate::report::{Floor, Setting, ratio};
-use crate::stats::{OneWay, Samples};
+use crate::stats::{Samples, Times};
 
 const TIMEOUT: Duration = Duration::from_secs(60);
 
@@ -27,8 +27,8 @@ pub(crate) struct ServiceReport {
     rounds: u64,
     #[serde(flatten)]
     floor: Floor,
-    round_trip_ns: OneWay,
-    ring_round_trip_ns: OneWay,
+    round_trip_ns: Times,
+    ring_round_trip_ns: Times,
     ratio_to_ring: f64,
     ratio_p50_to_ring_p50: f64,
     #[serde(flatten)]
@@ -38,7 +38,7 @@ pub(crate) struct ServiceReport {
 /// What the client found.
 #[derive(Debug, Serialize, Deserialize)]
 struct Found {
-    round_trip_ns: OneWay,
+    round_trip_ns: Times,
 }
 
 /// A service that answers four numbers, and a client that calls it.
@@ -94,7 +94,7 @@ pub(crate) fn measure(
     let found: Vec<u8> = report.results_of("client").flatten().copied().collect();
     let found: Found =
         serde_json::from_slice(&found).map_err(link::refused("reading what the client found"))?;
-    let bare = latency::measure_raw(cpus, plan)?;
+    let bare = latency::measure_ping_pong(cpus, plan)?;
     let ring_round_trip_ns = bare.samples.round_trip(bare.clock);
     let round_trip_ns = found.round_trip_ns;
     Ok(ServiceReport {

@@ -1,8 +1,8 @@
 //! The memory of two processes: unnamed, one mapping each, gone with the last of them.
 //!
 //! The starter makes a region (`memfd`, sealed against shrinking, so that no access can ever fault)
-//! and hands it to its peer as the peer's standard input. Page 0 holds words, each on a line of its
-//! own; behind it lie the chunks of up to two streams. This is the only module that touches shared
+//! and hands it to its peers as their standard input. It starts with words, each on a line of its
+//! own; behind them lie the chunks of up to two streams. This is the only module that touches shared
 //! memory by pointer.
 //!
 //! If the other process dies, its words stand still and this one waits; `peers.rs` sees the death
@@ -12,8 +12,8 @@
 use std::fs::File;
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
-use std::sync::atomic::AtomicU64;
 use std::sync::atomic::Ordering::{AcqRel, Acquire, Relaxed, Release};
+use std::sync::atomic::{AtomicU32, AtomicU64};
 
 use memmap2::{MmapOptions, MmapRaw};
 use rustix::fs::{
@@ -24,11 +24,18 @@ use rustix::fs::{
 use crate::error::{BenchError, Doing, Result};
 
 /// Bytes before the chunks: room for the words.
-const WORDS_BYTES: usize = 4096;
+const WORDS_BYTES: usize = 64 << 10;
 /// Distance of two words, in bytes: two cache lines, for the prefetcher fetches pairs.
 const LINE_BYTES: usize = 128;
 
-/// The words of page 0.
+/// Most processes that can share a region: each has [`SEAT_LINES`] lines of its own.
+pub(crate) const MOST_SEATS: usize = 120;
+const SEAT_LINES: usize = 4;
+const FIRST_SEAT: usize = 32;
+
+const _: () = assert!((FIRST_SEAT + MOST_SEATS * SEAT_LINES) * LINE_BYTES <= WORDS_BYTES);
+
+/// The words before the chunks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(usize)]
 pub(crate) enum Word {
@@ -44,13 +51,21 @@ pub(crate) enum Word {
     ToStarter,
     /// A second number for the starter.
     ToStarterMore,
+    /// Arrivals at a team's meetings.
+    TeamArrived,
+    /// Meetings of a team that are over: a futex.
+    TeamMet,
+    /// The futex that the starter wakes the peer with.
+    WakePeer,
+    /// The futex that the peer wakes the starter with.
+    WakeStarter,
     /// Four words of the first stream.
     First,
     /// Four words of the second stream.
     Second = Word::First as usize + 4,
 }
 
-const _: () = assert!((Word::Second as usize + 4) * LINE_BYTES <= WORDS_BYTES);
+const _: () = assert!(Word::Second as usize + 4 <= FIRST_SEAT);
 
 /// One mapping of a region.
 #[derive(Debug)]
@@ -96,7 +111,7 @@ impl Region {
         Ok(Self { map })
     }
 
-    /// A word of page 0.
+    /// A word.
     pub(crate) fn word(&self, word: Word) -> &AtomicU64 {
         self.line(word as usize)
     }
@@ -112,14 +127,28 @@ impl Region {
         unsafe { AtomicU64::from_ptr(address.cast()) }
     }
 
+    /// A result of a team's member, `nth` below [`SEAT_LINES`].
+    pub(crate) fn seat(&self, member: usize, nth: usize) -> &AtomicU64 {
+        assert!(member < MOST_SEATS && nth < SEAT_LINES, "result {nth} of member {member}");
+        self.line(FIRST_SEAT + member * SEAT_LINES + nth)
+    }
+
+    /// A word that is slept on. Never the same as one that is used as a [`Region::word`].
+    pub(crate) fn futex(&self, word: Word) -> &AtomicU32 {
+        let address = self.line(word as usize).as_ptr();
+        // SAFETY: aligned and in bounds, being the first half of a line's word; the words named as
+        // futexes are reached through these atomics alone. It lives as long as `self`.
+        unsafe { AtomicU32::from_ptr(address.cast()) }
+    }
+
     fn line(&self, line: usize) -> &AtomicU64 {
         let offset = line * LINE_BYTES;
-        assert!(offset + LINE_BYTES <= WORDS_BYTES, "line {line} lies behind page 0");
+        assert!(offset + LINE_BYTES <= WORDS_BYTES, "line {line} lies behind the words");
         // SAFETY: in bounds, because `attach` saw at least `WORDS_BYTES` and the assertion above
         // holds; the seal keeps the file from shrinking under the map.
         let address = unsafe { self.map.as_mut_ptr().add(offset) };
-        // SAFETY: aligned, because a map starts at a page and the offset is a multiple of 128; page 0
-        // is reached through these atomics alone, in both processes; the map lives as long as
+        // SAFETY: aligned, because a map starts at a page and the offset is a multiple of 128; the
+        // words are reached through these atomics alone, in both processes; the map lives as long as
         // `self`, from which the reference borrows. Any value is a valid u64, whoever wrote it.
         unsafe { AtomicU64::from_ptr(address.cast()) }
     }
@@ -249,6 +278,17 @@ impl ChunkReader {
     /// When the chunks lie outside the region, or the end was taken before.
     pub(crate) fn take(region: &Arc<Region>, word: Word, chunks: Chunks) -> Self {
         Self(End::take(region, word, chunks, READER_TAKEN))
+    }
+
+    /// Says whether there is a chunk to read.
+    #[inline]
+    pub(crate) fn is_ready(&mut self) -> bool {
+        let end = &mut self.0;
+        if end.other == end.done {
+            // SYNC written (pairs with `write_some`): the bytes of the chunks below are visible.
+            end.other = end.counter(WRITTEN).load(Acquire);
+        }
+        end.other != end.done
     }
 
     /// Has `read` look at up to `max` chunks, then gives them back at once. Spins while there is

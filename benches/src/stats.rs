@@ -56,20 +56,21 @@ impl Samples {
     }
 
     /// Sums up, as one-way times: half of each round trip.
-    pub(crate) fn one_way(&self, clock: Clock) -> OneWay {
-        self.scaled(clock.ns_per_tick() / 2.0)
+    pub(crate) fn one_way(&self, clock: Clock) -> Times {
+        self.times(clock.ns_per_tick() / 2.0)
     }
 
     /// Sums up, as whole round trips.
-    pub(crate) fn round_trip(&self, clock: Clock) -> OneWay {
-        self.scaled(clock.ns_per_tick())
+    pub(crate) fn round_trip(&self, clock: Clock) -> Times {
+        self.times(clock.ns_per_tick())
     }
 
-    fn scaled(&self, ns_per_tick: f64) -> OneWay {
-        let at = |quantile| round(self.histogram.value_at_quantile(quantile) as f64 * ns_per_tick);
+    /// Sums up, each tick being so many units.
+    pub(crate) fn times(&self, unit: f64) -> Times {
+        let at = |quantile| round(self.histogram.value_at_quantile(quantile) as f64 * unit);
         let rounds = self.histogram.len().max(1);
-        OneWay {
-            mean: round(self.sum as f64 / rounds as f64 * ns_per_tick),
+        Times {
+            mean: round(self.sum as f64 / rounds as f64 * unit),
             p50: at(0.5),
             p90: at(0.9),
             p99: at(0.99),
@@ -78,14 +79,27 @@ impl Samples {
             max: at(1.0),
         }
     }
+
+    /// The percentile curve: pairs of a quantile's nines (2 for 99 %) and its time, as far as there
+    /// are rounds to tell.
+    pub(crate) fn curve(&self, unit: f64) -> Vec<(f64, f64)> {
+        let most = (self.histogram.len().max(1) as f64).log10();
+        let steps = (0..=20_u32).map(|step| f64::from(step) * most / 20.0);
+        steps
+            .map(|nines| {
+                let quantile = 1.0 - 10_f64.powf(-nines);
+                (nines, self.histogram.value_at_quantile(quantile) as f64 * unit)
+            })
+            .collect()
+    }
 }
 
-/// One-way times, in nanoseconds.
+/// Times of many packets.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
-pub(crate) struct OneWay {
-    /// Of all rounds.
+pub(crate) struct Times {
+    /// Of all.
     pub(crate) mean: f64,
-    /// Half of the rounds took no longer.
+    /// Half took no longer.
     pub(crate) p50: f64,
     /// 90 %.
     pub(crate) p90: f64,

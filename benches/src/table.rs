@@ -74,11 +74,15 @@ impl<'de> Visitor<'de> for NodeVisitor {
     }
 
     fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<Node, A::Error> {
-        let mut items = Vec::new();
-        while let Some(item) = seq.next_element::<serde_json::Value>()? {
-            items.push(item.to_string());
+        let (mut leaves, mut fields) = (Vec::new(), Vec::new());
+        while let Some(item) = seq.next_element()? {
+            match item {
+                Node::Leaf(text) => leaves.push(text),
+                item => fields.push((fields.len().to_string(), item)),
+            }
         }
-        Ok(Node::Leaf(items.join(", ")))
+        // A report's arrays are all numbers, or all objects.
+        Ok(if fields.is_empty() { Node::Leaf(leaves.join(", ")) } else { Node::Fields(fields) })
     }
 
     fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Node, A::Error> {
@@ -120,12 +124,18 @@ mod tests {
 
     #[test]
     fn fields_keep_their_order_and_their_path() {
-        let text = table(r#"{"z":1,"a":{"mean":2.5,"max":3000},"cpus":[0,1],"ok":true}"#).unwrap();
+        let text = table(
+            r#"{"z":1,"a":{"mean":2.5,"max":3000},"cpus":[0,1],"ok":true,"c":[{"n":4},{"n":5}]}"#,
+        )
+        .unwrap();
         let words: Vec<String> =
             text.to_string().split_whitespace().map(ToString::to_string).collect();
         assert_eq!(
             words,
-            ["z", "1", "a.mean", "2.5", "a.max", "3,000", "cpus", "0,", "1", "ok", "yes"]
+            [
+                "z", "1", "a.mean", "2.5", "a.max", "3,000", "cpus", "0,", "1", "ok", "yes",
+                "c.0.n", "4", "c.1.n", "5"
+            ]
         );
     }
 }

@@ -24,6 +24,12 @@ pub(crate) trait Inlet {
     /// # Errors
     /// `Damaged` when another packet, or half of one, arrives; or when the transport refuses.
     fn receive(&mut self, expected: u64, max: usize) -> Result<usize>;
+
+    /// Receives packet `expected` if it is there. Says whether it was.
+    ///
+    /// # Errors
+    /// As [`Inlet::receive`].
+    fn try_receive(&mut self, expected: u64) -> Result<bool>;
 }
 
 /// What is measured.
@@ -48,6 +54,28 @@ pub(crate) enum Mode {
     Spmc,
     /// Multi producer, multi consumer
     Mpmc,
+}
+
+impl Mode {
+    /// The strongest promise that so many producers and consumers keep.
+    pub(crate) fn fitting(producers: usize, consumers: usize) -> Self {
+        match (producers, consumers) {
+            (..=1, ..=1) => Self::Spsc,
+            (_, ..=1) => Self::Mpsc,
+            (..=1, _) => Self::Spmc,
+            _ => Self::Mpmc,
+        }
+    }
+
+    /// Says whether there may be several producers.
+    pub(crate) fn many_producers(self) -> bool {
+        matches!(self, Self::Mpsc | Self::Mpmc)
+    }
+
+    /// Says whether there may be several consumers.
+    pub(crate) fn many_consumers(self) -> bool {
+        matches!(self, Self::Spmc | Self::Mpmc)
+    }
 }
 
 /// Everything both processes must agree on about a transport.

@@ -2,109 +2,15 @@
 //!
 //! Nothing here looks at how fast anything was.
 
-use std::collections::BTreeSet;
-use std::fs;
-use std::path::Path;
-use std::process::{Child, Command, Output, Stdio};
-use std::sync::{Mutex, MutexGuard, PoisonError};
-use std::time::{Duration, Instant};
+mod support;
 
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
-use serde_json::Value;
 
-const WATCHDOG: Duration = Duration::from_secs(60);
-
-const FLOOR: &str = "floor_ns floor_p50_ns floor_p99_ns floor_before_ns floor_after_ns noisy";
-const SETTING: &str = "cpus clock clock_overhead_ns";
-const ONE_WAY: &str = "mean p50 p90 p99 p999 p9999 max";
-
-/// Two measurements at a time on the same two CPUs would only wait for each other's time slices.
-fn alone() -> MutexGuard<'static, ()> {
-    static ALONE: Mutex<()> = Mutex::new(());
-    ALONE.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
-fn bench(arguments: &str) -> Command {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_ringway-bench"));
-    command.args(arguments.split_whitespace()).stdin(Stdio::null());
-    command
-}
-
-fn run(arguments: &str) -> Output {
-    bench(arguments).output().expect("the program starts")
-}
-
-fn json(arguments: &str) -> Value {
-    let output = run(arguments);
-    let stderr = String::from_utf8_lossy(&output.stderr);
-    assert!(output.status.success(), "{arguments}: {stderr}");
-    assert_eq!(stderr, "", "{arguments}: progress is for terminals");
-    let stdout = String::from_utf8(output.stdout).expect("UTF-8");
-    assert_eq!(stdout.lines().count(), 1, "{arguments}: one line of JSON");
-    serde_json::from_str(&stdout).expect("JSON")
-}
-
-fn error(arguments: &str) -> String {
-    let output = run(arguments);
-    assert_eq!(output.status.code(), Some(2), "{arguments}");
-    assert!(output.stdout.is_empty(), "{arguments}");
-    String::from_utf8(output.stderr).expect("UTF-8")
-}
-
-fn assert_fields(value: &Value, expected: &[&str]) {
-    let expected: BTreeSet<&str> = expected.iter().flat_map(|names| names.split(' ')).collect();
-    let have: BTreeSet<&str> =
-        value.as_object().expect("an object").keys().map(String::as_str).collect();
-    assert_eq!(have, expected);
-}
-
-fn assert_one_way(value: &Value) {
-    assert_fields(value, &[ONE_WAY]);
-    let at = |name: &str| value[name].as_f64().expect("a number");
-    let order = ["p50", "p90", "p99", "p999", "p9999", "max"];
-    assert!(order.windows(2).all(|two| at(two[0]) <= at(two[1])), "{value}");
-    assert!(at("mean") > 0.0 && at("mean") <= at("max"), "{value}");
-}
-
-/// Waits until something is so, under a watchdog.
-fn eventually<T>(what: &str, mut look: impl FnMut() -> Option<T>) -> T {
-    let start = Instant::now();
-    loop {
-        if let Some(found) = look() {
-            return found;
-        }
-        assert!(start.elapsed() < WATCHDOG, "waiting for {what}");
-        std::thread::sleep(Duration::from_millis(5));
-    }
-}
-
-/// The peer of a running measurement, once it has come so far.
-fn peer_of(starter: &Child) -> Pid {
-    let children = format!("/proc/{0}/task/{0}/children", starter.id());
-    let of_starter = || fs::read_to_string(&children).ok()?.split_whitespace().next()?.parse().ok();
-    let peer: i32 = eventually("the peer to start", of_starter);
-    let command = format!("/proc/{peer}/cmdline");
-    eventually("the peer to be itself", || {
-        fs::read_to_string(&command).ok()?.contains("--job").then_some(())
-    });
-    Pid::from_raw(peer)
-}
-
-fn is_gone(pid: Pid) -> bool {
-    // A zombie that nobody reaps (its starter was killed, and init is slow) runs no more.
-    fs::read_to_string(format!("/proc/{pid}/stat"))
-        .map_or(true, |stat| stat.rsplit(')').next().is_some_and(|rest| rest.starts_with(" Z")))
-}
-
-/// A measurement that would take hours.
-fn endless() -> Child {
-    bench("latency --transport bare --rounds 100000000000 --json")
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped())
-        .spawn()
-        .expect("the program starts")
-}
+use support::{
+    FLOOR, SETTING, alone, assert_empty, assert_fields, assert_one_way, bench, endless, error,
+    eventually, is_gone, json, peer_of, run,
+};
 
 #[test]
 fn packet_and_service_report_what_the_readme_says() {
@@ -147,7 +53,7 @@ fn throughput_reports_what_the_readme_says() {
         let report = json(&format!("throughput --transport bare --packets 500 --json{extra}"));
         let own = "verb transport mode in_place payload_bytes capacity data_bytes packets batch \
                    packets_per_s bytes_per_s copy_packets_per_s copy_bytes_per_s copy_step \
-                   copy_before_bytes_per_s copy_after_bytes_per_s ratio_to_copy";
+                   copy_before_bytes_per_s copy_after_bytes_per_s ratio_to_copy ratio_to_floor";
         let own: Vec<&str> = own.split_whitespace().collect();
         assert_fields(&report, &[own.as_slice(), &[FLOOR, SETTING]].concat());
         assert!(report["packets_per_s"].as_f64().expect("a number") > 0.0, "{report}");
@@ -163,7 +69,7 @@ fn floor_and_copy_report_what_the_readme_says() {
 
     let report = json("copy --packets 1001 --payload 48 --json");
     let own = "verb in_place payload_bytes capacity data_bytes packets batch copy_packets_per_s \
-               copy_bytes_per_s copy_step copy_before_bytes_per_s copy_after_bytes_per_s";
+               copy_bytes_per_s copy_step copy_before_bytes_per_s copy_after_bytes_per_s ratio_to_floor";
     let own: Vec<&str> = own.split_whitespace().collect();
     assert_fields(&report, &[own.as_slice(), &[FLOOR, SETTING]].concat());
 }
@@ -188,6 +94,14 @@ fn errors_say_what_can_be_done() {
     assert!(absent.contains("CPU 1023 is not among"), "{absent}");
     let large = error("throughput --payload 1MiB --data-bytes 64KiB");
     assert!(large.contains("the longest is 16384"), "{large}");
+    let modes = error("throughput --producers 2 --mode spsc");
+    assert!(modes.contains("--producers"), "{modes}");
+    let number = error("throughput --producers 2 --payload 7");
+    assert!(number.contains("--payload 8"), "{number}");
+    let bare = error("throughput --consumers 2 --transport bare");
+    assert!(bare.contains("bare"), "{bare}");
+    let many = error("latency --rate 10 --rounds 100000000000");
+    assert!(many.contains("67108864"), "{many}");
     let stranger = error("peer --job {}");
     assert!(stranger.contains("own use"), "{stranger}");
 }
@@ -248,9 +162,4 @@ fn nothing_is_left_in_the_ringway_directory() {
     // Whether or not this build has a ring.
     assert!(matches!(output.status.code(), Some(0 | 2)), "{output:?}");
     assert_empty(directory.path());
-}
-
-fn assert_empty(directory: &Path) {
-    let left: Vec<_> = fs::read_dir(directory).expect("it exists").collect();
-    assert!(left.is_empty(), "{left:?}");
 }

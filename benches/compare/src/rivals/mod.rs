@@ -1,0 +1,308 @@
+//! What is compared, and how each is opened at both ends.
+
+#[cfg(feature = "aeron")]
+mod aeron;
+mod files;
+mod futexes;
+mod iceoryx;
+mod request;
+mod threads;
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use serde::{Deserialize, Serialize};
+
+use crate::clock::Clock;
+use crate::cpus::{CpuPair, pin};
+use crate::error::{BenchError, Result};
+use crate::link::{RingInlet, RingOutlet};
+use crate::peers::{self, Pair, Session};
+use crate::scratch::Scratch;
+use crate::shared::Region;
+use crate::sizing::RingSize;
+use crate::transport::{LinkSpec, Mode, Transport};
+use crate::work::{self, Measured, Task, Work};
+
+/// What carries the packets.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub(crate) enum Rival {
+    /// A bare shared futex: the floor of waking.
+    Futex,
+    /// Ringway, one producer and one consumer, put and get.
+    Ringway,
+    /// The same, reserve and lease.
+    RingwayInPlace,
+    /// Ringway's many-to-many ring, put and get.
+    RingwayMany,
+    /// Aeron's IPC channel.
+    Aeron,
+    /// iceoryx2's publish and subscribe, written and read in place.
+    Iceoryx2,
+    /// iceoryx2's request and response.
+    Iceoryx2Request,
+    /// iceoryx2's event.
+    Iceoryx2Event,
+    /// rtrb, between threads.
+    Rtrb,
+    /// crossbeam's ArrayQueue, between threads.
+    ArrayQueue,
+    /// crossbeam's bounded channel, between threads.
+    Channel,
+    /// A named pipe.
+    Pipe,
+    /// A unix stream socket.
+    Socket,
+}
+
+impl Rival {
+    /// All, in the order in which a round measures them.
+    pub(crate) fn all() -> [Self; 13] {
+        [
+            Self::Futex,
+            Self::Ringway,
+            Self::RingwayInPlace,
+            Self::RingwayMany,
+            Self::Aeron,
+            Self::Iceoryx2,
+            Self::Iceoryx2Request,
+            Self::Iceoryx2Event,
+            Self::Rtrb,
+            Self::ArrayQueue,
+            Self::Channel,
+            Self::Pipe,
+            Self::Socket,
+        ]
+    }
+
+    /// For tables.
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Self::Futex => "bare futex",
+            Self::Ringway => "**Ringway**, one to one, put/get",
+            Self::RingwayInPlace => "**Ringway**, one to one, in place",
+            Self::RingwayMany => "**Ringway**, many to many, put/get",
+            Self::Aeron => "Aeron IPC, exclusive publication",
+            Self::Iceoryx2 => "iceoryx2 publish/subscribe",
+            Self::Iceoryx2Request => "iceoryx2 request/response",
+            Self::Iceoryx2Event => "iceoryx2 event",
+            Self::Rtrb => "rtrb (threads)",
+            Self::ArrayQueue => "crossbeam ArrayQueue (threads)",
+            Self::Channel => "crossbeam channel (threads)",
+            Self::Pipe => "named pipe",
+            Self::Socket => "unix socket",
+        }
+    }
+
+    /// Says whether this program has it.
+    pub(crate) fn is_built(self) -> bool {
+        cfg!(feature = "aeron") || self != Self::Aeron
+    }
+
+    /// Says whether it moves more than some ten million small packets a second.
+    pub(crate) fn is_fast(self) -> bool {
+        matches!(
+            self,
+            Self::Ringway
+                | Self::RingwayInPlace
+                | Self::RingwayMany
+                | Self::Aeron
+                | Self::Rtrb
+                | Self::ArrayQueue
+                | Self::Channel
+        )
+    }
+
+    /// Says whether it takes part in a workload.
+    pub(crate) fn does(self, work: Work) -> bool {
+        match self {
+            Self::Futex | Self::Iceoryx2Event => matches!(work, Work::Wakeup { .. }),
+            Self::Iceoryx2Request => matches!(work, Work::Latency { .. }),
+            Self::Pipe | Self::Socket | Self::Ringway => true,
+            Self::RingwayMany => work.payload() <= 4096,
+            Self::RingwayInPlace | Self::Aeron | Self::Iceoryx2 => {
+                !matches!(work, Work::Wakeup { .. })
+            }
+            // Packets are values there: large ones would be boxed, and none written or read.
+            Self::Rtrb | Self::ArrayQueue | Self::Channel => {
+                !matches!(work, Work::Wakeup { .. }) && threads::carries(work.payload())
+            }
+        }
+    }
+}
+
+/// What all runs share.
+#[derive(Debug)]
+pub(crate) struct Environment {
+    scratch: Scratch,
+    #[cfg(feature = "aeron")]
+    driver: aeron::Driver,
+}
+
+impl Environment {
+    /// Makes a directory, and starts what must run beside.
+    ///
+    /// # Errors
+    /// When the system refuses.
+    pub(crate) fn start() -> Result<Self> {
+        #[cfg(feature = "aeron")]
+        let driver = aeron::Driver::start()?;
+        peers::supervise()?;
+        let scratch = Scratch::create()?;
+        Ok(Self {
+            scratch,
+            #[cfg(feature = "aeron")]
+            driver,
+        })
+    }
+
+    /// Where a rival's files are.
+    pub(crate) fn directory(&self, rival: Rival) -> PathBuf {
+        #[cfg(feature = "aeron")]
+        if rival == Rival::Aeron {
+            return self.driver.directory();
+        }
+        let _ = rival;
+        self.scratch.path.clone()
+    }
+}
+
+/// Says what was being done when a rival refused.
+fn refused<E: std::fmt::Debug>(doing: &'static str) -> impl Fn(E) -> BenchError {
+    move |error| BenchError::Transport { doing, source: format!("{error:?}").into() }
+}
+
+/// Packets that may wait in a rival's buffers.
+fn capacity(payload: usize) -> usize {
+    ((16 << 20) / payload.max(1)).clamp(8, 4096)
+}
+
+fn ring(task: &Task) -> Result<LinkSpec> {
+    let payload = task.work.payload();
+    let mode = if task.rival == Rival::RingwayMany { Mode::Mpmc } else { Mode::Spsc };
+    Ok(LinkSpec {
+        transport: Transport::Ring,
+        mode,
+        payload,
+        batch: 1,
+        in_place: task.rival == Rival::RingwayInPlace,
+        size: RingSize::new(payload, None, None)?,
+        directory: Some(task.directory.clone()),
+    })
+}
+
+/// Payloads made ahead of a stream, in private memory.
+fn ahead(work: Work) -> usize {
+    match work {
+        Work::Stream { payload, .. } => crate::payload::Source::ahead_for_stream(payload, 1),
+        _ => 1,
+    }
+}
+
+/// Measures once, in the starter.
+///
+/// # Errors
+/// When a process or the rival fails.
+pub(crate) fn measure(cpus: CpuPair, task: &Task) -> Result<Measured> {
+    let work = task.work;
+    if matches!(task.rival, Rival::Rtrb | Rival::ArrayQueue | Rival::Channel) {
+        return between_threads(cpus, task);
+    }
+    let session = Session::start(cpus, 0, task.clone())?;
+    let (pair, clock) = (&session.pair, session.clock);
+    let measured = match task.rival {
+        Rival::Ringway | Rival::RingwayInPlace | Rival::RingwayMany => {
+            let spec = ring(task)?;
+            let outlet = RingOutlet::open(&spec, "forth", ahead(work))?;
+            let inlet = RingInlet::open(&spec, "back")?;
+            work::measure(pair, clock, work, outlet, inlet)?
+        }
+        Rival::Futex => {
+            let (outlet, inlet) = futexes::ends(pair, true);
+            work::measure(pair, clock, work, outlet, inlet)?
+        }
+        Rival::Pipe => {
+            let (outlet, inlet) = files::pipes(pair, task, true)?;
+            work::measure(pair, clock, work, outlet, inlet)?
+        }
+        Rival::Socket => {
+            let (outlet, inlet) = files::sockets(pair, task, true)?;
+            work::measure(pair, clock, work, outlet, inlet)?
+        }
+        Rival::Iceoryx2 => {
+            let (outlet, inlet) = iceoryx::ends(task, true)?;
+            work::measure(pair, clock, work, outlet, inlet)?
+        }
+        Rival::Iceoryx2Event => {
+            let (outlet, inlet) = iceoryx::events(task, true)?;
+            work::measure(pair, clock, work, outlet, inlet)?
+        }
+        Rival::Iceoryx2Request => {
+            let (outlet, inlet) = request::client(task)?;
+            work::measure(pair, clock, work, outlet, inlet)?
+        }
+        #[cfg(feature = "aeron")]
+        Rival::Aeron => {
+            let (outlet, inlet) = aeron::ends(task, true)?;
+            work::measure(pair, clock, work, outlet, inlet)?
+        }
+        _ => return Err(BenchError::Usage(format!("{} is not built", task.rival.name()))),
+    };
+    session.finish()?;
+    Ok(measured)
+}
+
+/// Answers, in the peer.
+///
+/// # Errors
+/// When the rival fails.
+pub(crate) fn answer(pair: &Pair, task: &Task) -> Result<()> {
+    let work = task.work;
+    match task.rival {
+        Rival::Ringway | Rival::RingwayInPlace | Rival::RingwayMany => {
+            let spec = ring(task)?;
+            let inlet = RingInlet::open(&spec, "forth")?;
+            let outlet = RingOutlet::open(&spec, "back", 1)?;
+            work::answer(pair, work, inlet, outlet)
+        }
+        Rival::Futex => {
+            let (outlet, inlet) = futexes::ends(pair, false);
+            work::answer(pair, work, inlet, outlet)
+        }
+        Rival::Pipe => {
+            let (outlet, inlet) = files::pipes(pair, task, false)?;
+            work::answer(pair, work, inlet, outlet)
+        }
+        Rival::Socket => {
+            let (outlet, inlet) = files::sockets(pair, task, false)?;
+            work::answer(pair, work, inlet, outlet)
+        }
+        Rival::Iceoryx2 => {
+            let (outlet, inlet) = iceoryx::ends(task, false)?;
+            work::answer(pair, work, inlet, outlet)
+        }
+        Rival::Iceoryx2Event => {
+            let (outlet, inlet) = iceoryx::events(task, false)?;
+            work::answer(pair, work, inlet, outlet)
+        }
+        Rival::Iceoryx2Request => {
+            let (outlet, inlet) = request::server(task)?;
+            work::answer(pair, work, inlet, outlet)
+        }
+        #[cfg(feature = "aeron")]
+        Rival::Aeron => {
+            let (outlet, inlet) = aeron::ends(task, false)?;
+            work::answer(pair, work, inlet, outlet)
+        }
+        _ => Err(BenchError::Usage(format!("{} has no peer process", task.rival.name()))),
+    }
+}
+
+/// Measures a rival that lives within one process: the peer is a thread.
+fn between_threads(cpus: CpuPair, task: &Task) -> Result<Measured> {
+    pin(cpus.here)?;
+    let clock = Clock::new();
+    let region = Arc::new(Region::create(0)?.0);
+    let (here, there) = (Pair::of(Arc::clone(&region), true), Pair::of(region, false));
+    threads::measure(here, there, clock, cpus, task)
+}

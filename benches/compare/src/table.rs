@@ -1,0 +1,169 @@
+//! What comes out: a table for each workload, or all as JSON.
+
+use std::collections::BTreeMap;
+
+use serde_json::{Value, json};
+
+use crate::cpus::CpuPair;
+use crate::rivals::Rival;
+use crate::work::{Measured, Work};
+
+/// The results of one workload.
+#[derive(Debug)]
+pub(crate) struct Table {
+    /// The workload.
+    pub(crate) work: Work,
+    results: BTreeMap<Rival, Vec<Measured>>,
+    skipped: BTreeMap<Rival, &'static str>,
+}
+
+/// Median, least and most.
+#[derive(Clone, Copy, Debug)]
+struct Spread {
+    median: f64,
+    min: f64,
+    max: f64,
+}
+
+impl Spread {
+    fn of(values: impl Iterator<Item = f64>) -> Self {
+        let mut values: Vec<f64> = values.collect();
+        values.sort_unstable_by(f64::total_cmp);
+        let at = |i: usize| values.get(i).copied().unwrap_or_default();
+        Self { median: at(values.len() / 2), min: at(0), max: at(values.len().saturating_sub(1)) }
+    }
+}
+
+impl Table {
+    /// An empty table.
+    pub(crate) fn new(work: &Work) -> Self {
+        Self { work: *work, results: BTreeMap::new(), skipped: BTreeMap::new() }
+    }
+
+    /// Adds a round's result.
+    pub(crate) fn add(&mut self, rival: Rival, measured: Measured) {
+        self.results.entry(rival).or_default().push(measured);
+    }
+
+    /// Says, once and loudly, that a rival was left out.
+    pub(crate) fn skip(&mut self, rival: Rival, why: &'static str) {
+        if self.skipped.insert(rival, why).is_none() {
+            eprintln!("ringway-compare: SKIPPED {}: {why}", rival.name());
+        }
+    }
+
+    fn title(&self) -> String {
+        let payload = self.work.payload();
+        match self.work {
+            Work::Latency { .. } => format!("One way, {payload} B, ns (mean)"),
+            Work::Stream { .. } if payload < 1024 => format!("Stream, {payload} B, M packets/s"),
+            Work::Stream { .. } => format!("Stream, {} KiB, GB/s", payload >> 10),
+            Work::Wakeup { .. } => "Waking a sleeper, idle CPUs, µs (median)".into(),
+        }
+    }
+
+    fn scale(&self) -> f64 {
+        match self.work {
+            Work::Stream { payload, .. } if payload < 1024 => 1e-6,
+            Work::Stream { payload, .. } => payload as f64 * 1e-9,
+            _ => 1.0,
+        }
+    }
+
+    /// Ratio of a run to its floor: in floors one way; for streams, floors per packet.
+    fn to_floor(&self, measured: &Measured) -> f64 {
+        match self.work {
+            Work::Latency { .. } => measured.value / measured.floor.mean,
+            Work::Stream { .. } => 1e9 / measured.value / measured.floor.mean,
+            Work::Wakeup { .. } => measured.value / self.futex(),
+        }
+    }
+
+    /// The bare futex's median.
+    fn futex(&self) -> f64 {
+        let futex = self.results.get(&Rival::Futex).into_iter().flatten();
+        Spread::of(futex.map(|measured| measured.value)).median
+    }
+
+    fn print(&self) {
+        println!(
+            "\n### {}\n\n| | median | min–max | ÷ floor | p99 |\n|---|---|---|---|---|",
+            self.title()
+        );
+        for (rival, results) in &self.results {
+            let spread = Spread::of(results.iter().map(|one| one.value * self.scale()));
+            let floors = Spread::of(results.iter().map(|one| self.to_floor(one)));
+            let p99 = results.iter().map(|one| one.p99).collect::<Option<Vec<f64>>>();
+            let p99 = p99.map_or(String::new(), |p99| short(Spread::of(p99.into_iter()).median));
+            let Spread { median, min, max } = spread;
+            println!(
+                "| {} | {} | {}–{} | {} | {p99} |",
+                rival.name(),
+                short(median),
+                short(min),
+                short(max),
+                short(floors.median)
+            );
+        }
+        for (rival, why) in &self.skipped {
+            println!("| {} | {why} | | | |", rival.name());
+        }
+    }
+
+    fn json(&self) -> Value {
+        let results: Vec<Value> = self
+            .results
+            .iter()
+            .map(|(rival, results)| {
+                let spread = Spread::of(results.iter().map(|one| one.value));
+                let floors = Spread::of(results.iter().map(|one| self.to_floor(one)));
+                let floor = Spread::of(results.iter().map(|one| one.floor.mean));
+                json!({
+                    "rival": rival.name(), "median": spread.median, "min": spread.min,
+                    "max": spread.max, "floor_ns": floor.median, "ratio_to_floor": floors.median,
+                    "rounds": results.len(),
+                })
+            })
+            .collect();
+        let unit = match self.work {
+            Work::Latency { .. } => "ns",
+            Work::Stream { .. } => "packets/s",
+            Work::Wakeup { .. } => "us",
+        };
+        let skipped: BTreeMap<&str, &str> =
+            self.skipped.iter().map(|(rival, why)| (rival.name(), *why)).collect();
+        json!({
+            "workload": self.work.kind(), "payload_bytes": self.work.payload(), "unit": unit,
+            "results": results, "skipped": skipped,
+        })
+    }
+}
+
+/// Three digits that matter.
+fn short(value: f64) -> String {
+    match value {
+        v if v >= 100.0 => format!("{v:.0}"),
+        v if v >= 10.0 => format!("{v:.1}"),
+        v if v >= 0.1 => format!("{v:.2}"),
+        v => format!("{v:.3}"),
+    }
+}
+
+/// Prints everything.
+pub(crate) fn print(tables: &[Table], cpus: CpuPair, rounds: u64, json: bool) {
+    let (here, there) = (cpus.here, cpus.there);
+    if json {
+        let tables: Vec<Value> = tables.iter().map(Table::json).collect();
+        println!("{}", json!({ "cpus": [here, there], "rounds": rounds, "workloads": tables }));
+        return;
+    }
+    let floors = tables.iter().flat_map(|table| table.results.values().flatten());
+    let floor = Spread::of(floors.map(|one| one.floor.mean));
+    println!(
+        "CPUs {here} and {there}, {rounds} rounds; floor {} ns ({}–{})",
+        short(floor.median),
+        short(floor.min),
+        short(floor.max)
+    );
+    tables.iter().for_each(Table::print);
+}
