@@ -46,7 +46,7 @@ pub(crate) struct Place {
 pub(crate) fn place() -> Place {
     use std::os::unix::fs::PermissionsExt;
     let mut builder = tempfile::Builder::new();
-    builder.prefix("test-segment-").permissions(std::fs::Permissions::from_mode(0o700));
+    builder.prefix("ringway-test-segment-").permissions(std::fs::Permissions::from_mode(0o700));
     let dir = builder.tempdir_in("/dev/shm").or_else(|_| builder.tempdir()).unwrap();
     Place { directory: Directory::open(dir.path(), None).unwrap(), dir }
 }
