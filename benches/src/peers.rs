@@ -144,6 +144,10 @@ pub(crate) fn spawn_starter(command: &mut Command) -> Result<Option<ChildStdout>
 /// `Os` when the system refuses, `Usage` when that process is gone.
 pub(crate) fn die_with_starter() -> Result<()> {
     let Some(starter) = std::env::var_os(STARTER_VARIABLE) else { return Ok(()) };
+    // A job's worker has the variable from its dispatcher, with which it ends in any case.
+    if ringway::runtime::is_worker() {
+        return Ok(());
+    }
     // Before the signal can come, there must be somebody to receive it.
     supervise()?;
     nix::sys::prctl::set_pdeathsig(Signal::SIGTERM).doing("asking to die with the starter")?;

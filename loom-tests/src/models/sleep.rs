@@ -139,7 +139,7 @@ pub(crate) const GET_MPSC: Model = Model {
     name: "sleep_get_mpsc",
     promise: "two producers put one record each; the consumer sleeps through neither",
     bound: Some(1),
-    min_iterations: 7200,
+    min_iterations: 4800,
     without: &[],
     points: &[],
     mutants: &[
