@@ -186,11 +186,8 @@ impl Core {
         {
             return Ok(taken);
         }
-        if wait != Wait::No && !self.ring.stamped_at_head(0) {
-            let found = self.spin.for_record(|| self.ring.stamped_at_head(0).then_some(()));
-            if found.is_some() {
-                self.spin.found_stream(self.ring.stamped_at_head(1));
-            }
+        if wait != Wait::No && !self.ring.stamped_at_head() {
+            self.spin.for_record_at(self.ring.head_pos(), || self.ring.stamped_at_head());
         }
         match self.ring.take(self.me) {
             Ok(taken) => {

@@ -86,7 +86,7 @@ impl Core {
                 if wait != Wait::No && missing == Missing::Empty {
                     self.spin.for_record(|| match lock(self) {
                         Ok(mut slot) => {
-                            self.ring.stamped_at_cursor(slot_state(&mut slot), 0).then_some(())
+                            self.ring.stamped_at_cursor(slot_state(&mut slot)).then_some(())
                         }
                         Err(_) => Some(()),
                     });
@@ -152,32 +152,42 @@ impl Core {
         mine: &mut SingleConsumer,
         wait: Wait,
     ) -> Result<Taken, GetError> {
-        if self.is_here()
-            && !self.ring.is_destroyed()
-            && let Some(taken) = self.ring.take_plain(mine)
+        if let Some(taken) = self.take_plain(mine) {
+            return Ok(taken);
+        }
+        if self.spin_for_next(mine, wait)
+            && let Some(taken) = self.take_plain(mine)
         {
             return Ok(taken);
         }
         self.take_single_slowly(mine, wait)
     }
 
+    /// Takes what lies ready for the single consumer, if that needs nothing else.
+    #[inline(always)]
+    fn take_plain(&self, mine: &mut SingleConsumer) -> Option<Taken> {
+        if !self.is_here() || self.ring.is_destroyed() {
+            return None;
+        }
+        self.ring.take_plain(mine)
+    }
+
+    /// Spins for the single consumer's next record where the caller may wait for it; says whether
+    /// there is something to look at.
+    #[inline(never)]
+    pub(crate) fn spin_for_next(&self, mine: &SingleConsumer, wait: Wait) -> bool {
+        wait != Wait::No
+            && self.is_here()
+            && self.spin.for_record_at(mine.next_pos(), || self.ring.stamped_at_cursor(mine))
+    }
+
     #[inline(never)]
     fn take_single_slowly(&self, mine: &mut SingleConsumer, wait: Wait) -> Result<Taken, GetError> {
         self.check_get()?;
-        let mut missing = match self.next_single(mine) {
+        let missing = match self.next_single(mine) {
             Ok(taken) => return Ok(taken),
             Err(missing) => missing,
         };
-        if missing == Missing::Empty && wait != Wait::No {
-            let found = self.spin.for_record(|| self.ring.stamped_at_cursor(mine, 0).then_some(()));
-            if found.is_some() {
-                self.spin.found_stream(self.ring.stamped_at_cursor(mine, 1));
-            }
-            match self.next_single(mine) {
-                Ok(taken) => return Ok(taken),
-                Err(why) => missing = why,
-            }
-        }
         self.ring.publish_hint(mine);
         self.wait_for_record(missing, wait, || self.next_single(mine))
     }

@@ -291,10 +291,15 @@ impl Consumer {
     /// See [`GetError`].
     #[inline]
     pub fn get_into(&mut self, out: &mut Vec<u8>, wait: Wait) -> Result<RecordInfo, GetError> {
-        if let ConsumerSide::Single(Some(state), _) = &mut self.side
-            && let Some(info) = self.core.get_plain(state, out)
-        {
-            return Ok(info);
+        if let ConsumerSide::Single(Some(state), _) = &mut self.side {
+            if let Some(info) = self.core.get_plain(state, out) {
+                return Ok(info);
+            }
+            if self.core.spin_for_next(state, wait)
+                && let Some(info) = self.core.get_plain(state, out)
+            {
+                return Ok(info);
+            }
         }
         self.get_otherwise(out, wait)
     }

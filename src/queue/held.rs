@@ -60,7 +60,7 @@ impl Consumer {
                 }
                 let taken = match self.core.ring.take_plain(state) {
                     Some(taken) => Ok(taken),
-                    None if self.core.ring.stamped_at_cursor(state, 0) => {
+                    None if self.core.ring.stamped_at_cursor(state) => {
                         self.core.next_single(state)
                     }
                     None => return None,
@@ -76,7 +76,7 @@ impl Consumer {
                     Err(_) => return None,
                 }
             }
-            ConsumerSide::Multi if self.core.ring.stamped_at_head(0) => {
+            ConsumerSide::Multi if self.core.ring.stamped_at_head() => {
                 match self.core.take_record(Wait::No) {
                     Ok(taken) => taken,
                     Err(error @ GetError::Corrupt { .. }) => return Some(Err(error)),

@@ -9,10 +9,11 @@
 //! How often to look is the other half. Looking at a word takes its line from whoever is about to
 //! write it. A consumer that has caught up with a *stream* and looks at once makes the producer wait
 //! for the line at every packet; one that waits for an *answer* must look at once. Which of the two
-//! it was shows afterwards: if more than one packet had come, it was a stream, and the next first
-//! look comes later.
+//! it was shows at the next wait: if more than one packet was taken since the last, it was a stream, and
+//! the first look comes later. Nothing is looked at to find out: the entry behind the one just found
+//! belongs to the producer, and to fetch it costs as long as a packet takes to cross.
 
-use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 
 /// How long spinning has been worth it lately. One for each opened ring, shared by its threads.
 #[derive(Debug)]
@@ -23,6 +24,8 @@ pub(crate) struct Spin {
     failures: AtomicU32,
     /// Spin hints before the first look for a record.
     first_pause: AtomicU32,
+    /// Where the last wait for a record began.
+    waited_at: AtomicU64,
 }
 
 /// Looks of the longest spin: some fifty microseconds.
@@ -45,6 +48,7 @@ impl Default for Spin {
             looks: AtomicU32::new(looks),
             failures: AtomicU32::new(0),
             first_pause: AtomicU32::new(1),
+            waited_at: AtomicU64::new(0),
         }
     }
 }
@@ -92,14 +96,19 @@ impl Spin {
         None
     }
 
-    /// Says whether more than one record had come when the spin ended: the pace of the next.
+    /// Looks for the record at `pos`, at the pace of a stream or of answers, and says whether `look`
+    /// said that it is there.
     #[inline]
-    pub(crate) fn found_stream(&self, stream: bool) {
+    pub(crate) fn for_record_at(&self, pos: u64, mut look: impl FnMut() -> bool) -> bool {
+        let last = self.waited_at.load(Ordering::Relaxed);
+        self.waited_at.store(pos, Ordering::Relaxed);
         let now = self.first_pause.load(Ordering::Relaxed);
+        let stream = pos.wrapping_sub(last) > 1;
         let next = if stream { (now * 2).min(MAX_FIRST_PAUSE) } else { 1 };
         if next != now {
             self.first_pause.store(next, Ordering::Relaxed);
         }
+        self.for_record(|| look().then_some(())).is_some()
     }
 
     /// Looks for room again and again, and gives up after a while. The more packets there is room

@@ -46,6 +46,13 @@ impl SingleConsumer {
         self.head.pos != self.cursor.pos
     }
 
+    /// The next record to look at.
+    #[inline(always)]
+    #[must_use]
+    pub fn next_pos(&self) -> u64 {
+        self.cursor.pos
+    }
+
     /// Says whether dead letters are kept here that found no room.
     #[inline(always)]
     #[must_use]
@@ -79,12 +86,12 @@ impl Ring {
         })
     }
 
-    /// Says whether there is something to look at for [`Ring::take_single`], or so many entries ahead:
-    /// what a consumer that spins asks.
+    /// Says whether there is something to look at for [`Ring::take_single`]: what a consumer that spins
+    /// asks.
     #[inline(always)]
     #[must_use]
-    pub fn stamped_at_cursor(&self, mine: &SingleConsumer, ahead: u64) -> bool {
-        let pos = mine.cursor.pos + ahead;
+    pub fn stamped_at_cursor(&self, mine: &SingleConsumer) -> bool {
+        let pos = mine.cursor.pos;
         self.load_stamp(pos).1.lap >= self.bits.lap(pos) || !mine.returned.is_empty()
     }
 

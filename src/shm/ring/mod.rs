@@ -282,13 +282,19 @@ impl Ring {
         }
     }
 
-    /// Says whether something was stamped at the head since, or so many entries ahead of it: what a
-    /// consumer that spins looks at, so that it touches the one line the producer is about to write,
-    /// and no other.
+    /// The next record that many consumers compete for.
     #[inline(always)]
     #[must_use]
-    pub fn stamped_at_head(&self, ahead: u64) -> bool {
-        let pos = self.load_head().1.pos + ahead;
+    pub fn head_pos(&self) -> u64 {
+        self.load_head().1.pos
+    }
+
+    /// Says whether something was stamped at the head since: what a consumer that spins looks at, so
+    /// that it touches the one line the producer is about to write, and no other.
+    #[inline(always)]
+    #[must_use]
+    pub fn stamped_at_head(&self) -> bool {
+        let pos = self.head_pos();
         self.load_stamp(pos).1.lap >= self.bits.lap(pos)
     }
 
