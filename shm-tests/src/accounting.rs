@@ -1,8 +1,8 @@
 //! Numbered, checksummed packets, and what processes write down about them.
 //!
 //! Every incarnation of a producer has a number of its own and counts its packets from 0. It writes
-//! down how many puts have *returned*; every incarnation of a consumer writes down what it received
-//! *before* it acknowledges, and that it acknowledged *afterwards*. The logs are plain files, one
+//! down how many puts have *returned*; every incarnation of a consumer writes down what it received,
+//! what it is about to acknowledge, and *afterwards* that it did. The logs are plain files, one
 //! `write(2)` an entry, so they survive SIGKILL. `ledger` says whether what they say is right.
 
 use std::fs::{self, File};
@@ -95,6 +95,16 @@ pub enum Event {
         /// Its delivery count.
         count: u32,
     },
+    /// That delivery is about to be acknowledged: from here on nobody can tell whether it was, until
+    /// the next event.
+    Acking {
+        /// Its producer.
+        producer: u64,
+        /// Its number.
+        number: u64,
+        /// Its delivery count.
+        count: u32,
+    },
     /// That delivery was acknowledged.
     Acked {
         /// Its producer.
@@ -106,6 +116,12 @@ pub enum Event {
     },
     /// The process ended its work in order: it was not killed.
     Ended,
+    /// Written by whoever saw the process die, at a crash point of the acknowledgement that it had
+    /// begun: behind the stamp that makes it one, or in front.
+    Died {
+        /// What it was about to acknowledge is acknowledged.
+        acked: bool,
+    },
 }
 
 /// Divides the page size, so that no entry is torn by a SIGKILL between two pages.
@@ -118,6 +134,8 @@ impl Event {
             Self::Received { producer, number, count } => (2, producer, number, count),
             Self::Acked { producer, number, count } => (3, producer, number, count),
             Self::Ended => (4, 0, 0, 0),
+            Self::Acking { producer, number, count } => (5, producer, number, count),
+            Self::Died { acked } => (6, 0, u64::from(acked), 0),
         };
         let mut entry = [0; ENTRY_BYTES];
         for (slot, word) in entry.chunks_exact_mut(8).zip([kind, producer, number, count.into()]) {
@@ -137,6 +155,8 @@ impl Event {
             2 => Some(Self::Received { producer, number, count }),
             3 => Some(Self::Acked { producer, number, count }),
             4 => Some(Self::Ended),
+            5 => Some(Self::Acking { producer, number, count }),
+            6 => Some(Self::Died { acked: number != 0 }),
             _ => None,
         }
     }
@@ -153,6 +173,14 @@ impl Log {
     /// What the system says.
     pub fn create(path: &Path) -> io::Result<Self> {
         File::options().append(true).create_new(true).open(path).map(Self)
+    }
+
+    /// Opens the log of a process that is dead, to add what is known of its death.
+    ///
+    /// # Errors
+    /// What the system says.
+    pub fn of_the_dead(path: &Path) -> io::Result<Self> {
+        File::options().append(true).open(path).map(Self)
     }
 
     /// Writes an event down.

@@ -4,8 +4,8 @@
 //!
 //! - of each producer a run of packets 0, 1, 2, … arrives, at least as long as the puts that
 //!   returned, and longer by no more than the one put that was under way;
-//! - whoever was killed may have acknowledged one packet more than it wrote down; every other packet
-//!   was acknowledged by somebody;
+//! - whoever was killed may have acknowledged the packet that it was just about to, but not where the
+//!   crash point says that it did not; every other packet was acknowledged by somebody;
 //! - no packet arrives twice without being flagged, and delivery counts never count too few;
 //! - an acknowledged packet does not come back;
 //! - each consumer sees the unflagged packets of one producer in order; so do, of a single-consumer
@@ -45,6 +45,8 @@ struct Delivery {
     count: u32,
     log: u32,
     acked: bool,
+    /// Its holder was about to acknowledge it, and nobody knows whether it did.
+    acking: bool,
 }
 
 /// Packets of 0 bytes cannot be told apart.
@@ -52,6 +54,7 @@ struct Delivery {
 struct Empties {
     put: u64,
     acked: u64,
+    acking: u64,
     fresh: u64,
     again: u64,
 }
@@ -157,6 +160,7 @@ impl Ledger {
         }
         // What was received here and not acknowledged yet.
         let mut open: HashMap<(u64, u64, u32), usize> = HashMap::new();
+        let mut about_to: Option<(u64, u64, u32)> = None;
         for event in events {
             match event {
                 Event::Put { producer: EMPTY, .. } => self.empties.put += 1,
@@ -168,7 +172,18 @@ impl Ledger {
                     self.empties.fresh += u64::from(count == 1);
                     self.empties.again += u64::from(count != 1);
                 }
-                Event::Acked { producer: EMPTY, .. } => self.empties.acked += 1,
+                Event::Acking { producer, number, count } => {
+                    about_to = Some((producer, number, count));
+                }
+                Event::Died { acked: false } => about_to = None,
+                Event::Died { acked: true } => {
+                    let acked = about_to.take().unwrap_or_default();
+                    self.acked(process, &mut open, acked);
+                }
+                Event::Acked { producer, number, count } => {
+                    about_to = None;
+                    self.acked(process, &mut open, (producer, number, count));
+                }
                 Event::Received { producer, number, count } => {
                     let before =
                         (count == 1).then(|| self.last_fresh.insert(producer, number)).flatten();
@@ -180,24 +195,39 @@ impl Ledger {
                         });
                     }
                     open.insert((producer, number, count), self.deliveries.len());
-                    let acked = false;
-                    self.deliveries.push(Delivery { producer, number, count, log, acked });
-                }
-                Event::Acked { producer, number, count } => {
-                    match open.remove(&(producer, number, count)) {
-                        Some(index) => self.deliveries[index].acked = true,
-                        None => {
-                            self.verdict.acked_redelivered += 1;
-                            self.verdict.wrong(|| {
-                                format!(
-                                    "{process}: packet {number} of {producer} acknowledged twice"
-                                )
-                            });
-                        }
-                    }
+                    let (acked, acking) = (false, false);
+                    self.deliveries.push(Delivery { producer, number, count, log, acked, acking });
                 }
                 Event::Ended => {}
             }
+        }
+        match about_to {
+            None => {}
+            Some((EMPTY, ..)) => self.empties.acking += 1,
+            Some(packet) => {
+                if let Some(&index) = open.get(&packet) {
+                    self.deliveries[index].acking = true;
+                }
+            }
+        }
+    }
+
+    /// Notes an acknowledgement by `process`, of what it received and has `open`.
+    fn acked(
+        &mut self,
+        process: &str,
+        open: &mut HashMap<(u64, u64, u32), usize>,
+        packet: (u64, u64, u32),
+    ) {
+        let (producer, number, _) = packet;
+        if producer == EMPTY {
+            self.empties.acked += 1;
+        } else if let Some(index) = open.remove(&packet) {
+            self.deliveries[index].acked = true;
+        } else {
+            self.verdict.acked_redelivered += 1;
+            self.verdict
+                .wrong(|| format!("{process}: packet {number} of {producer} acknowledged twice"));
         }
     }
 
@@ -206,8 +236,6 @@ impl Ledger {
     pub fn settle(mut self, batch: u64) -> Verdict {
         self.deliveries.sort_unstable();
         let mut verdict = std::mem::take(&mut self.verdict);
-        // For each killed process: packets it received last, and that nobody acknowledged.
-        let mut kept: HashMap<u32, u64> = HashMap::new();
         let mut numbers: BTreeMap<u64, Vec<u64>> = BTreeMap::new();
         for packet in
             self.deliveries.chunk_by(|a, b| (a.producer, a.number) == (b.producer, b.number))
@@ -224,14 +252,11 @@ impl Ledger {
             } else if packet[..packet.len() - 1].iter().any(|delivery| delivery.acked) {
                 verdict.acked_redelivered += 1;
                 wrong = Some("came back after it was acknowledged");
-            } else if !packet[packet.len() - 1].acked {
-                let holder = packet[packet.len() - 1].log;
-                let kept = kept.entry(holder).or_default();
-                *kept += 1;
-                if self.ended[holder as usize] || *kept > 1 {
-                    verdict.lost += 1;
-                    wrong = Some("went with its last holder");
-                }
+            } else if let Delivery { log, acked: false, acking, .. } = packet[packet.len() - 1]
+                && (!acking || self.ended[log as usize])
+            {
+                verdict.lost += 1;
+                wrong = Some("went with its last holder");
             }
             if let Some(what) = wrong {
                 verdict.wrong(|| format!("packet {number} of {producer} {what}: {packet:?}"));
@@ -267,17 +292,18 @@ impl Ledger {
         verdict
     }
 
-    /// A killed process may have put or acknowledged one more than it wrote down.
+    /// A killed process may have put one more than it wrote down, and acknowledged the one that it was
+    /// about to.
     fn settle_empties(&self, verdict: &mut Verdict) {
         let killed = self.ended.iter().filter(|ended| !**ended).count() as u64;
-        let Empties { put, acked, fresh, again } = self.empties;
+        let Empties { put, acked, acking, fresh, again } = self.empties;
         verdict.committed += put;
         verdict.delivered += acked;
         verdict.redelivered += again;
-        verdict.lost += put.saturating_sub(acked + killed).max(put.saturating_sub(fresh + again));
+        verdict.lost += put.saturating_sub(acked + acking).max(put.saturating_sub(fresh + again));
         verdict.invented += acked.saturating_sub(put + killed);
         verdict.unflagged_duplicates += fresh.saturating_sub(put + killed);
-        let wrong = acked + killed < put || fresh + again < put || fresh.max(acked) > put + killed;
+        let wrong = acked + acking < put || fresh + again < put || fresh.max(acked) > put + killed;
         if wrong {
             verdict.wrong(|| {
                 format!("of packets without bytes, {:?} with {killed} killed", self.empties)

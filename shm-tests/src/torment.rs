@@ -1,7 +1,7 @@
 //! The loops of torture's victims: every way to put, to get and to route, mixed at random.
 //!
 //! As in `work`, each writes down its puts after they returned, what it received before it
-//! acknowledges, and its acknowledgements afterwards.
+//! acknowledges, and its acknowledgements before and afterwards.
 
 use std::path::Path;
 use std::time::Duration;
@@ -226,6 +226,7 @@ fn hold(log: &mut Log, lease: Lease) -> Result<Held, Stop> {
 fn acknowledge(log: &mut Log, held: Held) -> Result<(), Stop> {
     let Held { lease, producer, number } = held;
     let count = lease.delivery_count();
+    log.write(Event::Acking { producer, number, count })?;
     lease.ack();
     Ok(log.write(Event::Acked { producer, number, count })?)
 }
@@ -301,6 +302,8 @@ fn get_in_place(from: &mut Getter<'_>, log: &mut Log) -> Result<bool, Stop> {
         let (producer, number) = check(info.kind, payload)?;
         let count = info.delivery_count;
         log.write(Event::Received { producer, number, count })?;
+        // It is acknowledged as soon as this returns.
+        log.write(Event::Acking { producer, number, count })?;
         Ok::<_, Stop>(Event::Acked { producer, number, count })
     });
     match got {

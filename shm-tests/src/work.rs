@@ -168,7 +168,11 @@ pub fn consume(mut from: Getter<'_>, hold: usize, seed: u64, log: &Path) -> Resu
 fn consume_in_place(own: &mut Consumer, log: &mut Log) -> Result<u64, String> {
     for received in 0.. {
         let got = own.get_with(Wait::Forever, |payload, info| {
-            receive(log, payload, info.delivery_count).map(|packet| (packet, info.delivery_count))
+            let count = info.delivery_count;
+            let (producer, number) = receive(log, payload, count)?;
+            // It is acknowledged as soon as this returns.
+            log.write(Event::Acking { producer, number, count }).map_err(io)?;
+            Ok::<_, String>(((producer, number), count))
         });
         match got {
             Ok(packet) => {
@@ -195,6 +199,7 @@ fn receive(log: &mut Log, payload: &[u8], count: u32) -> Result<(u64, u64), Stri
 fn acknowledge(log: &mut Log, held: (Lease, u64, u64)) -> Result<(), String> {
     let (lease, producer, number) = held;
     let count = lease.delivery_count();
+    log.write(Event::Acking { producer, number, count }).map_err(io)?;
     lease.ack();
     log.write(Event::Acked { producer, number, count }).map_err(io)
 }

@@ -229,6 +229,12 @@ impl<'a> Arena<'a> {
         let (source, incarnation) = (job.source().unwrap_or(job.rings()[0]), self.incarnations);
         // A router may be several producers.
         let producer = 10 * incarnation;
+        let what = match job {
+            Job::Put(_) => "put",
+            Job::Get(_) => "get",
+            Job::Route => "route",
+        };
+        let log = self.log(source, what);
         let mut commands = vec![format!("open q {}", self.homes[source].json)];
         commands.extend(owned.then(|| match job {
             Job::Put(_) => "producer q".to_owned(),
@@ -236,19 +242,18 @@ impl<'a> Arena<'a> {
         }));
         commands.push(match job {
             Job::Put(_) => {
-                format!("torment-put q {producer} {seed} {turns} {}", self.log(source, "put"))
+                format!("torment-put q {producer} {seed} {turns} {log}")
             }
-            Job::Get(_) => format!("torment-get q {seed} {turns} {}", self.log(source, "get")),
+            Job::Get(_) => format!("torment-get q {seed} {turns} {log}"),
             Job::Route => format!(
-                "torment-route q {producer} {seed} {turns} {} {} {} {}\t{}",
-                self.log(0, "route"),
+                "torment-route q {producer} {seed} {turns} {log} {} {} {}\t{}",
                 self.log(1, "route"),
                 self.log(2, "route"),
                 self.homes[1].json,
                 self.homes[2].json
             ),
         });
-        Victim::start(self.session, job, turns, point, &commands)
+        Victim::start(self.session, job, turns, point, log.into(), &commands)
     }
 
     /// Listens to everybody, and replaces whoever is gone.

@@ -1,12 +1,14 @@
 //! The processes of an arena: started, listened to, stopped, killed, replaced.
 
 use std::os::unix::process::ExitStatusExt;
+use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use ringway::shm::os::monotonic_ns;
 
+use crate::accounting::{Event, Log};
 use crate::crash::Announcement;
 use crate::peer::Peer;
 use crate::torture::points::{Actor, Point};
@@ -78,6 +80,8 @@ pub(super) struct Victim {
     pub(super) turns: u64,
     peer: Peer,
     point: Option<&'static Point>,
+    /// Where it writes down what it takes, or puts.
+    log: PathBuf,
     /// It will stop by itself at that point.
     stops_itself: bool,
     /// Answers that are still to come.
@@ -97,6 +101,7 @@ impl Victim {
         job: Job,
         turns: u64,
         point: Option<&'static Point>,
+        log: PathBuf,
         commands: &[String],
     ) -> Self {
         let programs = &session.programs;
@@ -122,7 +127,20 @@ impl Victim {
         }
         let (leaves, killed) = (false, false);
         let stopped = None;
-        Self { job, turns, peer, point, stops_itself, expected, stopped, leaves, killed, turned: 0 }
+        let turned = 0;
+        Self {
+            job,
+            turns,
+            peer,
+            point,
+            log,
+            stops_itself,
+            expected,
+            stopped,
+            leaves,
+            killed,
+            turned,
+        }
     }
 
     /// Listens to it, and does what is due.
@@ -162,6 +180,7 @@ impl Victim {
                     self.killed = true;
                     session.killed(Some(&announced.point));
                     self.died(session, announced.at_ns);
+                    self.testify(session, &announced.point);
                 }
             } else {
                 self.stopped(session, Some(announced.point));
@@ -232,7 +251,7 @@ impl Victim {
         }
     }
 
-    /// Kills it wherever it is.
+    /// Kills it wherever it is; at `point`, if it stopped there.
     pub(super) fn kill(&mut self, session: &mut Session, point: Option<&str>) {
         if self.killed || self.peer.ended().is_some() {
             return;
@@ -254,5 +273,23 @@ impl Victim {
         let point = announced.as_ref().map(|it| it.point.as_str()).or(point);
         self.killed = true;
         session.killed(point);
+        if let Some(point) = point {
+            self.testify(session, point);
+        }
+    }
+
+    /// Adds to its log whether what it was about to acknowledge is acknowledged, where the point of its
+    /// death says so.
+    fn testify(&self, session: &mut Session, point: &str) {
+        let acked = match point {
+            "release.before_stamp" | "ack_single.before_stamp" => false,
+            "release.between_stamp_and_frontier" | "ack_single.after_stamp" => true,
+            _ => return,
+        };
+        let added =
+            Log::of_the_dead(&self.log).and_then(|mut log| log.write(Event::Died { acked }));
+        if let Err(error) = added {
+            session.fault(format!("the log of {:?}, which died at {point}: {error}", self.job));
+        }
     }
 }
