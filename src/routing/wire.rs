@@ -6,6 +6,8 @@
 
 use xxhash_rust::xxh3::Xxh3;
 
+use super::short::short_word;
+
 /// Version of the wire form that this build writes, and the only one it reads.
 pub const WIRE_VERSION: u8 = 1;
 
@@ -109,6 +111,12 @@ pub(super) trait Sink {
         self.put_number(bytes.len() as u64);
         self.put(bytes);
     }
+
+    /// The first `len` bytes of a word, lowest first.
+    #[inline]
+    fn put_word(&mut self, word: u128, len: usize) {
+        self.put(&word.to_le_bytes()[..len]);
+    }
 }
 
 /// Counts the bytes.
@@ -169,6 +177,17 @@ impl<'a> Reader<'a> {
 
     pub(super) fn rest(&self) -> &'a [u8] {
         self.rest
+    }
+
+    /// Passes over `expected` if it comes next; `word` is the same as [`short_word`] gives it.
+    #[inline(always)]
+    pub(super) fn pass_over(&mut self, expected: &[u8], word: Option<u128>) -> bool {
+        let Some((next, rest)) = self.rest.split_at_checked(expected.len()) else { return false };
+        let same = if word.is_some() { short_word(next) == word } else { next == expected };
+        if same {
+            self.rest = rest;
+        }
+        same
     }
 
     #[inline]

@@ -127,17 +127,18 @@ impl Output {
         if let Numbered::None = self.numbered {
             return self.router.buffer(packet);
         }
-        let mut numbered = *packet;
-        numbered.provenance = Some(ProvenanceRef {
+        let provenance = ProvenanceRef {
             upstream_task: &self.instance.task,
             upstream_index: self.instance.index,
             sequence: self.sequence,
-        });
-        let Numbered::Some(flags) = &self.numbered else { return self.router.buffer(&numbered) };
+        };
+        let Numbered::Some(flags) = &self.numbered else {
+            return self.router.buffer_as(packet, Some(&provenance));
+        };
         let mut result = Ok(Buffered { targets: 0, flush_due: false });
         for (group, flag) in flags.iter().enumerate() {
-            let packet = if *flag { &numbered } else { packet };
-            match (self.router.buffer_in(group, packet), &mut result) {
+            let from = if *flag { Some(&provenance) } else { packet.provenance.as_ref() };
+            match (self.router.buffer_in(group, packet, from), &mut result) {
                 (Ok(done), Ok(all)) => {
                     all.targets += done.targets;
                     all.flush_due |= done.flush_due;

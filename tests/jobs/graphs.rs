@@ -84,7 +84,7 @@ fn squares(graph: &JobGraph, given: &Given<'_>, restart: Restart) {
             task.for_each(|packet, output| {
                 let number = u64::from_le_bytes(packet.payload.try_into()?);
                 let square = (number * number).to_le_bytes();
-                output.send(&PacketRef { payload: &square, ..packet })?;
+                output.send(&PacketRef { payload: &square, ..*packet })?;
                 seen += 1;
                 if seen == 100 && identity.instance.index == 0 && dir.join("kill").exists() {
                     output.flush()?;
@@ -130,7 +130,7 @@ fn stop_twice(graph: &JobGraph, given: &Given<'_>) {
                 // Its packets come behind both stop signals of the first.
                 std::thread::yield_now();
             }
-            task.for_each(|packet, output| Ok(output.send(&packet)?))?;
+            task.for_each(|packet, output| Ok(output.send(packet)?))?;
             if first {
                 task.send_stop_signal("perhaps for the second time")?;
                 wait_for_the_end("copy", attempt, &dir);
@@ -252,7 +252,7 @@ fn two_inputs(graph: &JobGraph, given: &Given<'_>) {
 fn hundred(graph: &JobGraph) {
     graph.source("numbers", |task| count_to(task, 980)).keyed();
     graph
-        .operator("copy", |task| task.for_each(|packet, output| Ok(output.send(&packet)?)))
+        .operator("copy", |task| task.for_each(|packet, output| Ok(output.send(packet)?)))
         .parallelism(98);
     graph.operator("adder", add);
     graph.connect("numbers", "copy", Edge::round_robin().capacity(64).max_payload(1024));
