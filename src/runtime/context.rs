@@ -1,7 +1,7 @@
 //! What a task's function has in hand: its input, its output, the services it calls, and who it is.
 
-use super::call::{CallError, Client, PendingCall};
-use super::error::ContextError;
+use super::call::{Client, PendingCall};
+use super::error::{CallError, ContextError};
 use super::input::Input;
 use super::output::Output;
 use super::plan::TaskSpec;
