@@ -7,7 +7,7 @@ use ringway::routing::{KeyRef, Packet, PacketRef, PartitionKey};
 use ringway::runtime::{ContextError, Edge, JobGraph, Restart, TaskContext, TaskResult};
 
 use crate::harness::Given;
-use crate::services;
+use crate::{callers, plans, services};
 
 pub(crate) fn make(name: &str, given: &Given<'_>) -> JobGraph {
     let graph = JobGraph::new(name);
@@ -30,6 +30,11 @@ pub(crate) fn make(name: &str, given: &Given<'_>) -> JobGraph {
         "service-gone" => services::gone(&graph),
         "streams" => streams(&graph, given),
         "service-chain" => services::chain(&graph),
+        "impatient" => callers::impatient(&graph, given),
+        "mortal-caller" => callers::mortal(&graph, given),
+        "knowing" => plans::knowing(&graph),
+        "dropping" => plans::dropping(&graph, given),
+        "unfettered" => unfettered(&graph, given),
         other => panic!("no graph {other:?}"),
     }
     graph
@@ -201,6 +206,29 @@ fn endless(graph: &JobGraph, pause: Duration) {
         add(task)
     });
     graph.connect("numbers", "adder", Edge::round_robin().capacity(64));
+}
+
+/// The endless one, whose workers would survive their dispatcher if only the kernel killed them.
+fn unfettered(graph: &JobGraph, given: &Given<'_>) {
+    let freed = |name: &str| {
+        let file = given.dir.join(name);
+        move || -> TaskResult {
+            nix::sys::prctl::set_pdeathsig(None)?;
+            Ok(std::fs::write(&file, "")?)
+        }
+    };
+    let (source, sink) = (freed("source-freed"), freed("sink-freed"));
+    graph.source("numbers", move |task| {
+        source()?;
+        loop {
+            task.send(&PacketRef::new(b"x"))?;
+        }
+    });
+    graph.operator("adder", move |task| {
+        sink()?;
+        task.for_each(|_, _| Ok(()))
+    });
+    graph.connect("numbers", "adder", Edge::round_robin());
 }
 
 /// Three consumers of one queue, the first of which is killed with its second packet in its hands.
