@@ -207,6 +207,17 @@ fn is_gone(pid: u32) -> bool {
     })
 }
 
+/// Processes that are killed at the latest when the test ends.
+struct Killed(Vec<u32>);
+
+impl Drop for Killed {
+    fn drop(&mut self) {
+        for pid in self.0.iter().filter(|&&pid| !is_gone(pid)) {
+            let _ = kill(nix::unistd::Pid::from_raw(*pid as i32), Signal::SIGKILL);
+        }
+    }
+}
+
 #[test]
 fn ctrl_c_stops_a_job_in_order_and_a_second_one_cancels_it() {
     let job = Separate::start("endless");
@@ -240,6 +251,7 @@ fn workers_that_the_kernel_does_not_kill_end_by_themselves_when_the_dispatcher_i
     let workers = job.wait_for_workers();
     let jobs = JobManager::open(&job.place.segments()).unwrap();
     assert_eq!(jobs.find("unfettered").unwrap().dispatcher, job.child.id());
+    let _guard = Killed(workers.clone());
     let freed = |name: &&str| job.place.file(name).exists();
     wait_until("they outlive a parent", || ["source-freed", "sink-freed"].iter().all(freed));
     job.child.kill().unwrap();
