@@ -22,7 +22,7 @@ use ringway::runtime::{Edge, JobGraph, Restart, TaskContext, TaskError, TaskResu
 
 use crate::args::Args;
 use crate::chunks::{Chunks, max_chunk};
-use crate::words::{Counts, split};
+use crate::words::{Counted, Counts, split};
 
 /// Chunks of text that a splitter's ring holds.
 const TEXT_PACKETS: u64 = 64;
@@ -99,15 +99,16 @@ fn counter(task: &mut TaskContext) -> TaskResult {
     Ok(())
 }
 
-/// The collector: puts all counts together, and hands the answer to whoever waits for the job.
+/// The collector: puts all counts together, and hands the answer to whoever waits for the job. A word
+/// comes once: all its occurrences went to one counter.
 fn collect(task: &mut TaskContext, top: usize) -> TaskResult {
-    let mut counts = Counts::default();
+    let mut counts = Vec::new();
     task.for_each(|packet, _| {
         let count = packet.payload.try_into().map_err(|_| "a count is not 8 bytes")?;
-        counts.add(word_of(packet)?, u64::from_le_bytes(count));
+        counts.push((word_of(packet)?.to_owned(), u64::from_le_bytes(count)));
         Ok(())
     })?;
-    task.result(&serde_json::to_vec(&counts.result(top))?)
+    task.result(&serde_json::to_vec(&Counted::of(counts, top))?)
 }
 
 #[inline]

@@ -14,9 +14,9 @@ use super::group::{Group, Selection};
 use super::lane::{Lane, flush_lane, put_stop};
 use super::report::Problem;
 use super::strategy::Random;
+use super::view::Origin;
 use super::{
-    Connection, PacketRef, ProvenanceRef, Router, RouterConfig, RouterError, RoutingInfo,
-    SendError, StopSignal,
+    Connection, PacketRef, Router, RouterConfig, RouterError, RoutingInfo, SendError, StopSignal,
 };
 use crate::error::PutError;
 use crate::queue::Wait;
@@ -111,7 +111,7 @@ impl BatchRouter {
     /// The first [`SendError`] of a group that could pick no target; the others have the packet.
     #[inline]
     pub fn buffer(&mut self, packet: &PacketRef<'_>) -> Result<Buffered, SendError> {
-        self.buffer_as(packet, packet.provenance.as_ref())
+        self.buffer_as(packet, packet.origin())
     }
 
     /// The same with another provenance.
@@ -122,12 +122,12 @@ impl BatchRouter {
     pub(crate) fn buffer_as(
         &mut self,
         packet: &PacketRef<'_>,
-        provenance: Option<&ProvenanceRef<'_>>,
+        origin: Option<Origin<'_>>,
     ) -> Result<Buffered, SendError> {
         let mut result = Buffered { targets: 0, flush_due: false };
         let mut problem = None;
         for group in 0..self.groups.len() {
-            match self.buffer_in(group, packet, provenance) {
+            match self.buffer_in(group, packet, origin) {
                 Ok(done) => {
                     result.targets += done.targets;
                     result.flush_due |= done.flush_due;
@@ -147,7 +147,7 @@ impl BatchRouter {
         &mut self,
         nth: usize,
         packet: &PacketRef<'_>,
-        provenance: Option<&ProvenanceRef<'_>>,
+        origin: Option<Origin<'_>>,
     ) -> Result<Buffered, SendError> {
         packet.check()?;
         let (Some(group), Some(lanes)) = (self.groups.get_mut(nth), self.lanes.get_mut(nth)) else {
@@ -169,7 +169,7 @@ impl BatchRouter {
         let mut result = Buffered { targets: 0, flush_due: false };
         for target in targets {
             let lane = &mut lanes[target];
-            lane.push(packet, provenance, group.targets[target].input_index)?;
+            lane.push(packet, origin, group.targets[target].input_index)?;
             self.buffered += 1;
             result.targets += 1;
             result.flush_due |= lane.is_long();

@@ -4,7 +4,8 @@ use std::time::Instant;
 
 use super::batch::Flushed;
 use super::group::Target;
-use super::{FullPolicy, PacketRef, ProvenanceRef, STOP_WAIT, SendError, StopSignal, WireError};
+use super::view::Origin;
+use super::{FullPolicy, PacketRef, STOP_WAIT, SendError, StopSignal, WireError};
 use crate::error::PutError;
 use crate::queue::{Producer, Queue, RecordKind, Wait};
 
@@ -42,13 +43,13 @@ impl Lane {
     pub(super) fn push(
         &mut self,
         packet: &PacketRef<'_>,
-        provenance: Option<&ProvenanceRef<'_>>,
+        origin: Option<Origin<'_>>,
         input_index: u32,
     ) -> Result<(), WireError> {
         let room = self.bytes.get_mut(self.used..).unwrap_or_default();
-        let len = match packet.encode_roomy(input_index, provenance, room) {
+        let len = match packet.encode_roomy(input_index, origin, room) {
             Some(len) => len,
-            None => self.push_slowly(packet, provenance, input_index)?,
+            None => self.push_slowly(packet, origin, input_index)?,
         };
         self.used += len;
         self.ends.push(u32::try_from(self.used).unwrap_or(u32::MAX));
@@ -60,10 +61,10 @@ impl Lane {
     fn push_slowly(
         &mut self,
         packet: &PacketRef<'_>,
-        provenance: Option<&ProvenanceRef<'_>>,
+        origin: Option<Origin<'_>>,
         input_index: u32,
     ) -> Result<usize, WireError> {
-        let packet = PacketRef { provenance: provenance.copied(), ..*packet };
+        let packet = PacketRef { provenance: origin.map(Origin::provenance), ..*packet };
         loop {
             match packet.encode_for(input_index, &mut self.bytes[self.used..]) {
                 Err(WireError::BufferTooSmall { needed, .. }) => {

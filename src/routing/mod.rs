@@ -40,7 +40,7 @@ pub use stop::{Record, StopSignal};
 pub use strategy::{
     Choice, CustomStrategy, GroupStrategy, GroupView, PartitionStrategy, StrategyFn,
 };
-pub(crate) use view::KnownInstance;
+pub(crate) use view::{KnownInstance, Origin};
 pub use view::{PacketRef, ProvenanceRef};
 pub use wire::{WIRE_VERSION, WireError};
 

@@ -6,7 +6,7 @@
 use xxhash_rust::xxh3::xxh3_64;
 
 use super::key::STR;
-use super::wire::Sink;
+use super::wire::{Cursor, Sink};
 
 /// Up to 16 bytes as a word, the first lowest, zeros above; `None` where there are more. A few moves
 /// instead of a call that copies.
@@ -27,6 +27,44 @@ pub(super) fn short_word(bytes: &[u8]) -> Option<u128> {
     };
     let middle = u32::from(bytes[len / 2]) << (8 * (len / 2));
     Some((u32::from(first) | middle | u32::from(last) << (8 * (len - 1))).into())
+}
+
+/// The lower seven bits of each byte.
+const SEVENS: u64 = 0x7f7f_7f7f_7f7f_7f7f;
+
+/// A number of up to 56 bits as LEB128, its first byte lowest, and how many bytes that are: without a
+/// turn for each byte.
+#[inline(always)]
+fn number_word(number: u64) -> Option<(u64, usize)> {
+    if number >> 56 != 0 {
+        return None;
+    }
+    // Seven bits to each byte, by halves.
+    let mut word = (number & 0x0fff_ffff) | (number & 0x00ff_ffff_f000_0000) << 4;
+    word = (word & 0x0000_3fff_0000_3fff) | (word & 0x0fff_c000_0fff_c000) << 2;
+    word = (word & 0x007f_007f_007f_007f) | (word & 0x3f80_3f80_3f80_3f80) << 1;
+    let len = ((number | 1).ilog2() / 7 + 1) as usize;
+    let more = !SEVENS & ((1 << (8 * (len - 1))) - 1);
+    Some((word | more, len))
+}
+
+/// Reads a number that [`number_word`] may have made, and says how many bytes it has; `None` where it
+/// has more than eight, or is not in its shortest form.
+#[inline(always)]
+pub(super) fn word_number(word: u64) -> Option<(u64, usize)> {
+    let ends = !word & !SEVENS;
+    if ends == 0 {
+        return None;
+    }
+    let len = ends.trailing_zeros() / 8 + 1;
+    let word = word & SEVENS & (u64::MAX >> (64 - 8 * len));
+    if len > 1 && word >> (8 * (len - 1)) == 0 {
+        return None;
+    }
+    let mut number = (word & 0x007f_007f_007f_007f) | (word & 0x7f00_7f00_7f00_7f00) >> 1;
+    number = (number & 0x0000_3fff_0000_3fff) | (number & 0x3fff_0000_3fff_0000) >> 2;
+    number = (number & 0x0fff_ffff) | (number & 0x0fff_ffff_0000_0000) >> 4;
+    Some((number, len as usize))
 }
 
 /// The canonical encoding of a short text in one word, lowest byte first: most keys are words or
@@ -91,6 +129,20 @@ impl<'a> Roomy<'a> {
 
 impl Sink for Roomy<'_> {
     #[inline(always)]
+    fn put_number(&mut self, number: u64) {
+        match number_word(number) {
+            Some((word, len)) => self.put_word(word.into(), len),
+            None => {
+                let mut bytes = [0; 16];
+                let mut cursor = Cursor::new(&mut bytes);
+                cursor.put_number(number);
+                let len = cursor.finish().unwrap_or_default();
+                self.put(&bytes[..len]);
+            }
+        }
+    }
+
+    #[inline(always)]
     fn put(&mut self, bytes: &[u8]) {
         if let Some(word) = short_word(bytes) {
             return self.put_word(word, bytes.len());
@@ -133,6 +185,27 @@ mod tests {
     }
 
     #[test]
+    fn numbers_as_words_are_those_byte_by_byte() {
+        let around =
+            (0..64).flat_map(|bit| [-1, 0, 1].map(|d| (1_u64 << bit).wrapping_add_signed(d)));
+        for number in around.chain([0x0012_3456_789a_bcde, 0x0fed_cba9_8765_4321]) {
+            let (mut bytes, mut room) = ([0; 16], [0xee; 64]);
+            let mut cursor = Cursor::new(&mut bytes);
+            cursor.put_number(number);
+            let len = cursor.finish().unwrap();
+            let mut roomy = Roomy::new(&mut room);
+            roomy.put_number(number);
+            assert_eq!(roomy.finish(), Some(len), "{number:#x}");
+            assert_eq!(room[..len], bytes[..len], "{number:#x}");
+            room[len..].fill(0xff);
+            let read = word_number(u64::from_le_bytes(*room.first_chunk().unwrap()));
+            assert_eq!(read, (len <= 8).then_some((number, len)), "{number:#x}");
+        }
+        // Zero in two bytes, and a number that does not end.
+        assert_eq!((word_number(0x0080), word_number(u64::MAX)), (None, None));
+    }
+
+    #[test]
     fn a_text_of_any_length_is_the_same_key_whether_borrowed_or_owned() {
         let long = "\u{e9}".repeat(40);
         for text in (0..=long.len()).filter_map(|len| long.get(..len)).chain(["a", "abc", "abcde"])
@@ -165,10 +238,10 @@ mod tests {
             let mut expected = vec![0; numbered.encoded_len()];
             numbered.encode_into(&mut expected).unwrap();
             let mut room = [0xee; 256];
-            let written = packet.encode_roomy(0, Some(&from), &mut room).unwrap();
+            let written = packet.encode_roomy(0, numbered.origin(), &mut room).unwrap();
             assert_eq!(room[..written], expected);
             for short in 0..expected.len() {
-                assert_eq!(packet.encode_roomy(0, Some(&from), &mut room[..short]), None);
+                assert_eq!(packet.encode_roomy(0, numbered.origin(), &mut room[..short]), None);
             }
         }
     }

@@ -134,7 +134,14 @@ impl<'a> PacketRef<'a> {
         self.encode_for(self.input_index, buffer)
     }
 
+    /// Its own provenance.
+    #[inline(always)]
+    pub(crate) fn origin(&self) -> Option<Origin<'_>> {
+        self.provenance.as_ref().map(Origin::Packets)
+    }
+
     /// Says whether the packet can be put on the wire.
+    #[inline]
     pub(super) fn check(&self) -> Result<(), WireError> {
         self.partition_key.as_ref().map_or(Ok(()), |key| key.check())
     }
@@ -142,7 +149,7 @@ impl<'a> PacketRef<'a> {
     /// Length of the wire form with another input index.
     pub(super) fn encoded_len_for(&self, input_index: u32) -> usize {
         let mut count = Count(self.payload.len());
-        self.write_header(input_index, self.provenance.as_ref(), &mut count);
+        self.write_header(input_index, self.origin(), &mut count);
         count.0
     }
 
@@ -154,7 +161,7 @@ impl<'a> PacketRef<'a> {
         buffer: &mut [u8],
     ) -> Result<usize, WireError> {
         let mut cursor = Cursor::new(buffer);
-        self.write_header(input_index, self.provenance.as_ref(), &mut cursor);
+        self.write_header(input_index, self.origin(), &mut cursor);
         cursor.put(self.payload);
         cursor.finish()
     }
@@ -165,28 +172,23 @@ impl<'a> PacketRef<'a> {
     pub(super) fn encode_roomy(
         &self,
         input_index: u32,
-        provenance: Option<&ProvenanceRef<'_>>,
+        origin: Option<Origin<'_>>,
         buffer: &mut [u8],
     ) -> Option<usize> {
         let mut sink = Roomy::new(buffer);
-        self.write_header(input_index, provenance, &mut sink);
+        self.write_header(input_index, origin, &mut sink);
         sink.put(self.payload);
         sink.finish()
     }
 
     #[inline(always)]
-    fn write_header(
-        &self,
-        input_index: u32,
-        provenance: Option<&ProvenanceRef<'_>>,
-        sink: &mut impl Sink,
-    ) {
+    fn write_header(&self, input_index: u32, origin: Option<Origin<'_>>, sink: &mut impl Sink) {
         let mut flags = 0;
         for (present, flag) in [
             (self.timestamp_ns != 0, HAS_TIMESTAMP),
             (input_index != 0, HAS_INPUT_INDEX),
             (self.partition_strategy.is_some(), HAS_STRATEGY),
-            (provenance.is_some(), HAS_PROVENANCE),
+            (origin.is_some(), HAS_PROVENANCE),
             (self.partition_key.is_some(), HAS_KEY),
         ] {
             if present {
@@ -203,10 +205,20 @@ impl<'a> PacketRef<'a> {
         if let Some(strategy) = self.partition_strategy {
             sink.put(&[strategy.code()]);
         }
-        if let Some(provenance) = provenance {
-            sink.put_number(provenance.sequence);
-            sink.put_number(provenance.upstream_index.into());
-            sink.put_bytes(provenance.upstream_task.as_bytes());
+        match origin {
+            None => {}
+            Some(Origin::Packets(provenance)) => {
+                sink.put_number(provenance.sequence);
+                sink.put_number(provenance.upstream_index.into());
+                sink.put_bytes(provenance.upstream_task.as_bytes());
+            }
+            Some(Origin::Known(known, sequence)) => {
+                sink.put_number(sequence);
+                match known.word {
+                    Some(word) => sink.put_word(word, known.bytes.len()),
+                    None => sink.put(&known.bytes),
+                }
+            }
         }
         if let Some(key) = &self.partition_key {
             key.write(sink);
@@ -274,6 +286,26 @@ impl<'a> PacketRef<'a> {
     }
 }
 
+/// What a packet is to say of where it comes from.
+#[derive(Clone, Copy)]
+pub(crate) enum Origin<'a> {
+    /// The provenance of a packet.
+    Packets(&'a ProvenanceRef<'a>),
+    /// An instance, and its own count of its packets.
+    Known(&'a KnownInstance, u64),
+}
+
+impl<'a> Origin<'a> {
+    pub(super) fn provenance(self) -> ProvenanceRef<'a> {
+        match self {
+            Self::Packets(provenance) => *provenance,
+            Self::Known(KnownInstance { id, .. }, sequence) => {
+                ProvenanceRef { upstream_task: &id.task, upstream_index: id.index, sequence }
+            }
+        }
+    }
+}
+
 /// An instance with its name as it is on the wire, to be recognised there without being read.
 #[derive(Debug)]
 pub(crate) struct KnownInstance {
@@ -312,6 +344,10 @@ mod tests {
                 let sent = PacketRef { provenance: Some(from), ..PacketRef::new(b"x") };
                 let mut bytes = vec![0; sent.encoded_len()];
                 sent.encode_into(&mut bytes).unwrap();
+                let mut room = [0; 256];
+                let own = Some(Origin::Known(&known, 300));
+                let len = PacketRef::new(b"x").encode_roomy(0, own, &mut room).unwrap();
+                assert_eq!(room[..len] == bytes, expected, "{name}#{index}");
                 let mut packet = PacketRef::new(&[]);
                 assert_eq!(packet.read(&bytes, Some(&known)), Ok(expected), "{name}#{index}");
                 assert_eq!((packet.provenance, packet.payload), (Some(from), &b"x"[..]));

@@ -6,7 +6,7 @@
 
 use xxhash_rust::xxh3::Xxh3;
 
-use super::short::short_word;
+use super::short::{short_word, word_number};
 
 /// Version of the wire form that this build writes, and the only one it reads.
 pub const WIRE_VERSION: u8 = 1;
@@ -226,6 +226,17 @@ impl<'a> Reader<'a> {
 
     #[inline]
     pub(super) fn number(&mut self, what: &'static str) -> Result<u64, WireError> {
+        if let Some(next) = self.rest.first_chunk()
+            && let Some((number, len)) = word_number(u64::from_le_bytes(*next))
+        {
+            self.rest = &self.rest[len..];
+            return Ok(number);
+        }
+        self.number_by_bytes(what)
+    }
+
+    /// The same where fewer than eight bytes are left, or something is wrong.
+    fn number_by_bytes(&mut self, what: &'static str) -> Result<u64, WireError> {
         let mut number = 0_u64;
         for shift in (0..64).step_by(7) {
             let byte = self.byte(what)?;
