@@ -226,6 +226,10 @@ impl<'a> Reader<'a> {
 
     #[inline]
     pub(super) fn number(&mut self, what: &'static str) -> Result<u64, WireError> {
+        if let [small @ ..0x80, rest @ ..] = self.rest {
+            self.rest = rest;
+            return Ok((*small).into());
+        }
         if let Some(next) = self.rest.first_chunk()
             && let Some((number, len)) = word_number(u64::from_le_bytes(*next))
         {
@@ -267,7 +271,7 @@ impl<'a> Reader<'a> {
         self.take(len, what)
     }
 
-    #[inline]
+    #[inline(always)]
     pub(super) fn text(&mut self, what: &'static str) -> Result<&'a str, WireError> {
         std::str::from_utf8(self.bytes(what)?).map_err(|_| WireError::NotUtf8 { what })
     }
