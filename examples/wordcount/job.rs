@@ -22,12 +22,13 @@ use ringway::runtime::{Edge, JobGraph, Restart, TaskContext, TaskError, TaskResu
 
 use crate::args::Args;
 use crate::chunks::{Chunks, max_chunk};
-use crate::words::{Counts, split};
+use crate::words::{Counted, Counts, split};
 
 /// Chunks of text that a splitter's ring holds.
 const TEXT_PACKETS: u64 = 64;
-/// Words that a counter's ring holds, and counts that the collector's does.
-const WORD_PACKETS: u64 = 4096;
+/// Words that a counter's ring holds, and counts that the collector's does: so many that whoever waits
+/// for room is woken for thousands at a time.
+const WORD_PACKETS: u64 = 16384;
 /// How often an instance is started again.
 const RESTARTS: Restart = Restart::on_failure(3);
 
@@ -86,7 +87,7 @@ fn splitter(task: &mut TaskContext) -> TaskResult {
 fn counter(task: &mut TaskContext) -> TaskResult {
     let mut counts = Counts::default();
     task.for_each(|packet, _| {
-        counts.add(word_of(&packet)?, 1);
+        counts.add(word_of(packet)?, 1);
         Ok(())
     })?;
     for (word, count) in counts.iter() {
@@ -98,18 +99,20 @@ fn counter(task: &mut TaskContext) -> TaskResult {
     Ok(())
 }
 
-/// The collector: puts all counts together, and hands the answer to whoever waits for the job.
+/// The collector: puts all counts together, and hands the answer to whoever waits for the job. A word
+/// comes once: all its occurrences went to one counter.
 fn collect(task: &mut TaskContext, top: usize) -> TaskResult {
-    let mut counts = Counts::default();
+    let mut counts = Vec::new();
     task.for_each(|packet, _| {
         let count = packet.payload.try_into().map_err(|_| "a count is not 8 bytes")?;
-        counts.add(word_of(&packet)?, u64::from_le_bytes(count));
+        counts.push((word_of(packet)?.to_owned(), u64::from_le_bytes(count)));
         Ok(())
     })?;
-    task.result(&serde_json::to_vec(&counts.result(top))?)
+    task.result(&serde_json::to_vec(&Counted::of(counts, top))?)
 }
 
+#[inline]
 fn word_of<'a>(packet: &PacketRef<'a>) -> Result<&'a str, TaskError> {
-    let word = packet.partition_key.and_then(|key| key.as_str());
+    let word = packet.partition_key.as_ref().and_then(KeyRef::as_str);
     word.ok_or_else(|| "a packet without a word came".into())
 }

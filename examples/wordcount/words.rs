@@ -51,11 +51,17 @@ impl Counts {
         self.0.iter().map(|(word, count)| (word.as_str(), *count))
     }
 
-    /// What the job answers: the totals, and the `top` most frequent words.
+    /// What the job answers.
     pub(crate) fn result(self, top: usize) -> Counted {
-        let words = self.0.values().sum();
-        let distinct = self.0.len() as u64;
-        let mut all: Vec<(String, u64)> = self.0.into_iter().collect();
+        Counted::of(self.0.into_iter().collect(), top)
+    }
+}
+
+impl Counted {
+    /// Puts together what was counted: different words, each with its count.
+    pub(crate) fn of(mut all: Vec<(String, u64)>, top: usize) -> Self {
+        let words = all.iter().map(|(_, count)| count).sum();
+        let distinct = all.len() as u64;
         let order =
             |a: &(String, u64), b: &(String, u64)| b.1.cmp(&a.1).then_with(|| a.0.cmp(&b.0));
         if top > 0 && top < all.len() {
@@ -63,7 +69,7 @@ impl Counts {
         }
         all.truncate(top);
         all.sort_unstable_by(order);
-        Counted { words, distinct, top: all }
+        Self { words, distinct, top: all }
     }
 }
 

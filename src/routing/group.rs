@@ -176,6 +176,7 @@ impl Group {
     }
 
     /// Picks the targets of a packet: by its own strategy, or else by the group's.
+    #[inline]
     pub(super) fn select(
         &mut self,
         packet: &PacketRef<'_>,
@@ -202,7 +203,7 @@ impl Group {
                 Ok(if skip_full { Selection::FirstFree(turn) } else { Selection::One(turn) })
             }
             PartitionStrategy::Hash => {
-                let key = packet.partition_key.ok_or(SendError::Unkeyed)?;
+                let key = packet.partition_key.as_ref().ok_or(SendError::Unkeyed)?;
                 let index = super::target_index(key.hash64(), self.targets.len());
                 index.map_or(Err(SendError::NoSuchTarget), |index| Ok(Selection::One(index)))
             }

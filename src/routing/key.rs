@@ -10,13 +10,14 @@ use std::fmt;
 
 use xxhash_rust::xxh3::{Xxh3, xxh3_64};
 
+use super::short::ShortText;
 use super::wire::{Count, Cursor, Reader, Sink, WireError};
 
 /// How deeply the tuples of a key may be nested to be put on the wire.
 pub const MAX_KEY_DEPTH: usize = 16;
 
 const BYTES: u8 = 0x01;
-const STR: u8 = 0x02;
+pub(super) const STR: u8 = 0x02;
 const INT64: u8 = 0x03;
 const INT128: u8 = 0x04;
 const TUPLE: u8 = 0x05;
@@ -140,6 +141,8 @@ enum Inner<'a> {
     Key(&'a PartitionKey),
     /// A text that is a key: no [`PartitionKey`] need be made of it.
     Str(&'a str),
+    /// The same where it is short and to be sent, so that it is encoded once.
+    Short(&'a str, ShortText),
     /// Found canonical when it was read.
     Encoded(&'a [u8]),
 }
@@ -159,11 +162,13 @@ impl<'a> KeyRef<'a> {
     }
 
     /// Hashes the key where it is: the same as [`PartitionKey::hash64`]. Allocates nothing.
+    #[inline]
     #[must_use]
     pub fn hash64(&self) -> u64 {
-        match self.inner {
+        match &self.inner {
             Inner::Key(key) => key.hash64(),
             Inner::Str(text) => hash_text(text),
+            Inner::Short(_, short) => short.hash64(),
             Inner::Encoded(bytes) => xxh3_64(bytes),
         }
     }
@@ -178,16 +183,18 @@ impl<'a> KeyRef<'a> {
                 encode_text(text, &mut count);
                 count.0
             }
+            Inner::Short(_, short) => short.len(),
             Inner::Encoded(bytes) => bytes.len(),
         }
     }
 
     /// The text, where the key is one.
+    #[inline]
     #[must_use]
     pub fn as_str(&self) -> Option<&'a str> {
-        match self.inner {
+        match &self.inner {
             Inner::Key(PartitionKey::Str(text)) => Some(text),
-            Inner::Str(text) => Some(text),
+            Inner::Str(text) | Inner::Short(text, _) => Some(text),
             _ => None,
         }
     }
@@ -199,22 +206,25 @@ impl<'a> KeyRef<'a> {
     pub fn to_key(&self) -> Result<PartitionKey, WireError> {
         match self.inner {
             Inner::Key(key) => Ok(key.clone()),
-            Inner::Str(text) => Ok(PartitionKey::from(text)),
+            Inner::Str(text) | Inner::Short(text, _) => Ok(PartitionKey::from(text)),
             Inner::Encoded(bytes) => PartitionKey::decode(bytes),
         }
     }
 
+    #[inline]
     pub(super) fn check(&self) -> Result<(), WireError> {
-        match self.inner {
+        match &self.inner {
             Inner::Key(key) => key.check(),
-            Inner::Str(_) | Inner::Encoded(_) => Ok(()),
+            Inner::Str(_) | Inner::Short(..) | Inner::Encoded(_) => Ok(()),
         }
     }
 
+    #[inline]
     pub(super) fn write(&self, sink: &mut impl Sink) {
-        match self.inner {
+        match &self.inner {
             Inner::Key(key) => encode(key, sink),
             Inner::Str(text) => encode_text(text, sink),
+            Inner::Short(_, short) => sink.put_word(short.word(), short.len()),
             Inner::Encoded(bytes) => sink.put(bytes),
         }
     }
@@ -228,8 +238,10 @@ impl<'a> From<&'a PartitionKey> for KeyRef<'a> {
 
 impl<'a> From<&'a str> for KeyRef<'a> {
     /// Makes a text a key, without copying it: the same key as [`PartitionKey::Str`].
+    #[inline]
     fn from(text: &'a str) -> Self {
-        Self { inner: Inner::Str(text) }
+        let short = ShortText::new(text);
+        Self { inner: short.map_or(Inner::Str(text), |short| Inner::Short(text, short)) }
     }
 }
 

@@ -19,9 +19,11 @@ mod connection;
 mod group;
 mod info;
 mod key;
+mod lane;
 mod packet;
 mod report;
 mod router;
+mod short;
 mod stop;
 mod strategy;
 mod view;
@@ -38,6 +40,7 @@ pub use stop::{Record, StopSignal};
 pub use strategy::{
     Choice, CustomStrategy, GroupStrategy, GroupView, PartitionStrategy, StrategyFn,
 };
+pub(crate) use view::{KnownInstance, Origin};
 pub use view::{PacketRef, ProvenanceRef};
 pub use wire::{WIRE_VERSION, WireError};
 

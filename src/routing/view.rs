@@ -10,9 +10,12 @@ use serde::Deserialize;
 
 use super::key::KeyRef;
 use super::packet::decode_payload;
+use super::short::{Roomy, short_word};
 use super::wire::{Count, Cursor, Reader, Sink, WIRE_VERSION, WireError};
 use super::{InstanceId, Packet, PartitionStrategy, Provenance};
 
+/// Bytes of the longest number.
+const MOST_NUMBER_BYTES: usize = 10;
 const HAS_TIMESTAMP: u8 = 1 << 0;
 const HAS_INPUT_INDEX: u8 = 1 << 1;
 const HAS_STRATEGY: u8 = 1 << 2;
@@ -131,15 +134,22 @@ impl<'a> PacketRef<'a> {
         self.encode_for(self.input_index, buffer)
     }
 
+    /// Its own provenance.
+    #[inline(always)]
+    pub(crate) fn origin(&self) -> Option<Origin<'_>> {
+        self.provenance.as_ref().map(Origin::Packets)
+    }
+
     /// Says whether the packet can be put on the wire.
+    #[inline]
     pub(super) fn check(&self) -> Result<(), WireError> {
-        self.partition_key.map_or(Ok(()), |key| key.check())
+        self.partition_key.as_ref().map_or(Ok(()), |key| key.check())
     }
 
     /// Length of the wire form with another input index.
     pub(super) fn encoded_len_for(&self, input_index: u32) -> usize {
         let mut count = Count(self.payload.len());
-        self.write_header(input_index, &mut count);
+        self.write_header(input_index, self.origin(), &mut count);
         count.0
     }
 
@@ -151,19 +161,34 @@ impl<'a> PacketRef<'a> {
         buffer: &mut [u8],
     ) -> Result<usize, WireError> {
         let mut cursor = Cursor::new(buffer);
-        self.write_header(input_index, &mut cursor);
+        self.write_header(input_index, self.origin(), &mut cursor);
         cursor.put(self.payload);
         cursor.finish()
     }
 
+    /// The same with another provenance, into a buffer with room to spare, of which the bytes behind the
+    /// record may change, too; `None` where there is too little.
     #[inline]
-    fn write_header(&self, input_index: u32, sink: &mut impl Sink) {
+    pub(super) fn encode_roomy(
+        &self,
+        input_index: u32,
+        origin: Option<Origin<'_>>,
+        buffer: &mut [u8],
+    ) -> Option<usize> {
+        let mut sink = Roomy::new(buffer);
+        self.write_header(input_index, origin, &mut sink);
+        sink.put(self.payload);
+        sink.finish()
+    }
+
+    #[inline(always)]
+    fn write_header(&self, input_index: u32, origin: Option<Origin<'_>>, sink: &mut impl Sink) {
         let mut flags = 0;
         for (present, flag) in [
             (self.timestamp_ns != 0, HAS_TIMESTAMP),
             (input_index != 0, HAS_INPUT_INDEX),
             (self.partition_strategy.is_some(), HAS_STRATEGY),
-            (self.provenance.is_some(), HAS_PROVENANCE),
+            (origin.is_some(), HAS_PROVENANCE),
             (self.partition_key.is_some(), HAS_KEY),
         ] {
             if present {
@@ -180,12 +205,22 @@ impl<'a> PacketRef<'a> {
         if let Some(strategy) = self.partition_strategy {
             sink.put(&[strategy.code()]);
         }
-        if let Some(provenance) = self.provenance {
-            sink.put_number(provenance.sequence);
-            sink.put_number(provenance.upstream_index.into());
-            sink.put_bytes(provenance.upstream_task.as_bytes());
+        match origin {
+            None => {}
+            Some(Origin::Packets(provenance)) => {
+                sink.put_number(provenance.sequence);
+                sink.put_number(provenance.upstream_index.into());
+                sink.put_bytes(provenance.upstream_task.as_bytes());
+            }
+            Some(Origin::Known(known, sequence)) => {
+                sink.put_number(sequence);
+                match known.word {
+                    Some(word) => sink.put_word(word, known.bytes.len()),
+                    None => sink.put(&known.bytes),
+                }
+            }
         }
-        if let Some(key) = self.partition_key {
+        if let Some(key) = &self.partition_key {
             key.write(sink);
         }
     }
@@ -196,33 +231,131 @@ impl<'a> PacketRef<'a> {
     /// A [`WireError`] where the bytes are no packet. Any bytes may be given.
     #[inline]
     pub fn decode(bytes: &'a [u8]) -> Result<Self, WireError> {
+        let mut packet = Self::new(&[]);
+        packet.read(bytes, None)?;
+        Ok(packet)
+    }
+
+    /// Reads a packet into this new one, and says whether it comes from `expected`, as it probably does:
+    /// that name need not be read.
+    ///
+    /// # Errors
+    /// As [`PacketRef::decode`].
+    #[inline(always)]
+    pub(crate) fn read(
+        &mut self,
+        bytes: &'a [u8],
+        expected: Option<&'a KnownInstance>,
+    ) -> Result<bool, WireError> {
+        let mut as_expected = false;
         let mut reader = Reader::new(bytes);
         reader.version()?;
         let flags = reader.flags(KNOWN_FLAGS)?;
         let has = |flag| flags & flag != 0;
-        let mut packet = Self::new(&[]);
         if has(HAS_TIMESTAMP) {
-            packet.timestamp_ns = reader.u64_le("timestamp")?;
+            self.timestamp_ns = reader.u64_le("timestamp")?;
         }
         if has(HAS_INPUT_INDEX) {
-            packet.input_index = reader.number_u32("input index")?;
+            self.input_index = reader.number_u32("input index")?;
         }
         if has(HAS_STRATEGY) {
             let code = reader.byte("strategy")?;
             let strategy = PartitionStrategy::from_code(code);
-            packet.partition_strategy = Some(strategy.ok_or(WireError::UnknownStrategy { code })?);
+            self.partition_strategy = Some(strategy.ok_or(WireError::UnknownStrategy { code })?);
         }
         if has(HAS_PROVENANCE) {
-            packet.provenance = Some(ProvenanceRef {
-                sequence: reader.number("sequence")?,
-                upstream_index: reader.number_u32("upstream index")?,
-                upstream_task: reader.text("upstream task")?,
+            let sequence = reader.number("sequence")?;
+            let known = expected.filter(|known| reader.pass_over(&known.bytes, known.word));
+            as_expected = known.is_some();
+            self.provenance = Some(match known {
+                Some(KnownInstance { id, .. }) => {
+                    ProvenanceRef { upstream_task: &id.task, upstream_index: id.index, sequence }
+                }
+                None => ProvenanceRef {
+                    sequence,
+                    upstream_index: reader.number_u32("upstream index")?,
+                    upstream_task: reader.text("upstream task")?,
+                },
             });
         }
         if has(HAS_KEY) {
-            packet.partition_key = Some(KeyRef::read(&mut reader)?);
+            self.partition_key = Some(KeyRef::read(&mut reader)?);
         }
-        packet.payload = reader.rest();
-        Ok(packet)
+        self.payload = reader.rest();
+        Ok(as_expected)
+    }
+}
+
+/// What a packet is to say of where it comes from.
+#[derive(Clone, Copy)]
+pub(crate) enum Origin<'a> {
+    /// The provenance of a packet.
+    Packets(&'a ProvenanceRef<'a>),
+    /// An instance, and its own count of its packets.
+    Known(&'a KnownInstance, u64),
+}
+
+impl<'a> Origin<'a> {
+    pub(super) fn provenance(self) -> ProvenanceRef<'a> {
+        match self {
+            Self::Packets(provenance) => *provenance,
+            Self::Known(KnownInstance { id, .. }, sequence) => {
+                ProvenanceRef { upstream_task: &id.task, upstream_index: id.index, sequence }
+            }
+        }
+    }
+}
+
+/// An instance with its name as it is on the wire, to be recognised there without being read.
+#[derive(Debug)]
+pub(crate) struct KnownInstance {
+    pub(crate) id: InstanceId,
+    /// Index and name.
+    bytes: Vec<u8>,
+    word: Option<u128>,
+}
+
+impl KnownInstance {
+    pub(crate) fn new(id: InstanceId) -> Self {
+        let mut bytes = vec![0; 2 * MOST_NUMBER_BYTES + id.task.len()];
+        let mut cursor = Cursor::new(&mut bytes);
+        cursor.put_number(id.index.into());
+        cursor.put_bytes(id.task.as_bytes());
+        let len = cursor.finish().unwrap_or_default();
+        bytes.truncate(len);
+        Self { word: short_word(&bytes), bytes, id }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_expected_upstream_is_recognised_and_another_is_read() {
+        for task in ["split", "a-task-whose-name-is-long"] {
+            let known = KnownInstance::new(InstanceId::new(task, 7));
+            let longer = format!("{task}s");
+            for (name, index, expected) in
+                [(task, 7, true), (task, 8, false), (&longer, 7, false), (&task[1..], 7, false)]
+            {
+                let from =
+                    ProvenanceRef { upstream_task: name, upstream_index: index, sequence: 300 };
+                let sent = PacketRef { provenance: Some(from), ..PacketRef::new(b"x") };
+                let mut bytes = vec![0; sent.encoded_len()];
+                sent.encode_into(&mut bytes).unwrap();
+                let mut room = [0; 256];
+                let own = Some(Origin::Known(&known, 300));
+                let len = PacketRef::new(b"x").encode_roomy(0, own, &mut room).unwrap();
+                assert_eq!(room[..len] == bytes, expected, "{name}#{index}");
+                let mut packet = PacketRef::new(&[]);
+                assert_eq!(packet.read(&bytes, Some(&known)), Ok(expected), "{name}#{index}");
+                assert_eq!((packet.provenance, packet.payload), (Some(from), &b"x"[..]));
+                for cut in 0..bytes.len() - 1 {
+                    let read = PacketRef::new(&[]).read(&bytes[..cut], Some(&known));
+                    assert!(read.is_err(), "{cut} of {} bytes", bytes.len());
+                }
+            }
+        }
     }
 }

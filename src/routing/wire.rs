@@ -6,6 +6,8 @@
 
 use xxhash_rust::xxh3::Xxh3;
 
+use super::short::{short_word, word_number};
+
 /// Version of the wire form that this build writes, and the only one it reads.
 pub const WIRE_VERSION: u8 = 1;
 
@@ -109,6 +111,12 @@ pub(super) trait Sink {
         self.put_number(bytes.len() as u64);
         self.put(bytes);
     }
+
+    /// The first `len` bytes of a word, lowest first.
+    #[inline]
+    fn put_word(&mut self, word: u128, len: usize) {
+        self.put(&word.to_le_bytes()[..len]);
+    }
 }
 
 /// Counts the bytes.
@@ -171,6 +179,17 @@ impl<'a> Reader<'a> {
         self.rest
     }
 
+    /// Passes over `expected` if it comes next; `word` is the same as [`short_word`] gives it.
+    #[inline(always)]
+    pub(super) fn pass_over(&mut self, expected: &[u8], word: Option<u128>) -> bool {
+        let Some((next, rest)) = self.rest.split_at_checked(expected.len()) else { return false };
+        let same = if word.is_some() { short_word(next) == word } else { next == expected };
+        if same {
+            self.rest = rest;
+        }
+        same
+    }
+
     #[inline]
     pub(super) fn take(&mut self, len: usize, what: &'static str) -> Result<&'a [u8], WireError> {
         match self.rest.split_at_checked(len) {
@@ -207,6 +226,21 @@ impl<'a> Reader<'a> {
 
     #[inline]
     pub(super) fn number(&mut self, what: &'static str) -> Result<u64, WireError> {
+        if let [small @ ..0x80, rest @ ..] = self.rest {
+            self.rest = rest;
+            return Ok((*small).into());
+        }
+        if let Some(next) = self.rest.first_chunk()
+            && let Some((number, len)) = word_number(u64::from_le_bytes(*next))
+        {
+            self.rest = &self.rest[len..];
+            return Ok(number);
+        }
+        self.number_by_bytes(what)
+    }
+
+    /// The same where fewer than eight bytes are left, or something is wrong.
+    fn number_by_bytes(&mut self, what: &'static str) -> Result<u64, WireError> {
         let mut number = 0_u64;
         for shift in (0..64).step_by(7) {
             let byte = self.byte(what)?;
@@ -237,7 +271,7 @@ impl<'a> Reader<'a> {
         self.take(len, what)
     }
 
-    #[inline]
+    #[inline(always)]
     pub(super) fn text(&mut self, what: &'static str) -> Result<&'a str, WireError> {
         std::str::from_utf8(self.bytes(what)?).map_err(|_| WireError::NotUtf8 { what })
     }

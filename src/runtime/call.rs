@@ -3,140 +3,33 @@
 //! All replies to a process come in one ring, of which its client is the only reader. A reply whose
 //! call is no longer waited for is late: it is discarded and counted.
 
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 use std::marker::PhantomData;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
+use serde::Serialize;
 use serde::de::DeserializeOwned;
-use serde::{Deserialize, Serialize};
 
-use super::error::ContextError;
+use super::error::{CallError, ContextError};
 use super::plan::TaskSpec;
+use super::request::{Outcome, ReplyHead, RequestHead};
 use super::tether::{SLICE, Tether};
 use crate::error::{GetError, OpenError, PutError};
 use crate::queue::{Consumer, Producer, QueueBackend, RecordKind, RingQueue, Wait};
 use crate::shm::os::monotonic_ns;
 
-/// A request, in front of its payload.
-#[derive(Debug, Serialize, Deserialize)]
-pub(crate) struct RequestHead<'a> {
-    pub(crate) call: u64,
-    /// Place of the caller in the plan.
-    pub(crate) client: u32,
-    /// The caller among the participants of the segment.
-    pub(crate) participant: u16,
-    /// On the monotonic clock, in nanoseconds.
-    pub(crate) sent_ns: u64,
-    /// On the same; 0 for none.
-    pub(crate) deadline_ns: u64,
-    pub(crate) method: &'a str,
-}
-
-/// A reply, in front of its payload.
-#[derive(Debug, Serialize, Deserialize)]
-pub(crate) struct ReplyHead {
-    pub(crate) call: u64,
-    pub(crate) outcome: Outcome,
-}
-
-/// What became of a request.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub(crate) enum Outcome {
-    Done,
-    NoSuchMethod(Vec<String>),
-    Handler { code: i32, message: String },
-    BadRequest(String),
-    DeadlineExceeded,
-    TooLarge { len: u64, max: u64 },
-}
-
-/// Why a call has no answer.
-#[derive(Debug, thiserror::Error)]
-#[non_exhaustive]
-pub enum CallError {
-    /// The service has no such method. Permanent.
-    #[error("{service} has no method {method:?}; it has {have:?}")]
-    NoSuchMethod {
-        /// The service.
-        service: String,
-        /// The method.
-        method: String,
-        /// Those that it has.
-        have: Vec<String>,
-    },
-    /// The handler answered with an error.
-    #[error("{service}.{method}: {message} (code {code})")]
-    Handler {
-        /// The service.
-        service: String,
-        /// The method.
-        method: String,
-        /// The handler's own code.
-        code: i32,
-        /// The handler's message.
-        message: String,
-    },
-    /// The time was over before there was an answer. Transient.
-    #[error("{service}.{method}: no answer within the deadline")]
-    DeadlineExceeded {
-        /// The service.
-        service: String,
-        /// The method.
-        method: String,
-    },
-    /// The service has gone, or the job is given up. Permanent.
-    #[error("{service} is gone: {why}")]
-    ServiceGone {
-        /// The service.
-        service: String,
-        /// Why.
-        why: String,
-    },
-    /// The task did not say that it uses this service ([`super::NodeRef::uses`]). Permanent.
-    #[error("the task does not say that it uses the service {service:?}")]
-    Undeclared {
-        /// The service.
-        service: String,
-    },
-    /// Request or reply is not what the other side expects, or does not fit. Permanent.
-    #[error("{service}.{method}: {what}")]
-    Undecodable {
-        /// The service.
-        service: String,
-        /// The method.
-        method: String,
-        /// What is wrong.
-        what: String,
-    },
-}
-
-impl CallError {
-    pub(crate) fn undeclared(service: &str) -> Self {
-        Self::Undeclared { service: service.to_owned() }
-    }
-}
-
 /// A call whose answer is still to be waited for. Dropped, its reply is discarded when it comes.
 #[derive(Debug)]
 pub struct PendingCall<A> {
-    call: u64,
+    ticket: Ticket,
     service: Arc<str>,
-    method: Box<str>,
+    method: Arc<str>,
+    /// When it was sent, and until when it is waited for.
+    sent: Instant,
     deadline: Option<Instant>,
-    alive: Alive,
     answer: PhantomData<fn() -> A>,
-}
-
-#[derive(Debug)]
-struct Alive(Arc<AtomicBool>);
-
-impl Drop for Alive {
-    fn drop(&mut self) {
-        // RELAXED: one thread's.
-        self.0.store(false, Ordering::Relaxed);
-    }
 }
 
 impl<A> PendingCall<A> {
@@ -145,12 +38,88 @@ impl<A> PendingCall<A> {
     pub fn service(&self) -> &str {
         &self.service
     }
+
+    fn undecodable(&self, what: String) -> CallError {
+        let (service, method) = (self.service.to_string(), self.method.to_string());
+        CallError::Undecodable { service, method, what }
+    }
+
+    fn deadline_exceeded(&self) -> CallError {
+        let (service, method) = (self.service.to_string(), self.method.to_string());
+        CallError::DeadlineExceeded { service, method }
+    }
+
+    fn service_gone(&self, why: impl ToString) -> CallError {
+        CallError::ServiceGone { service: self.service.to_string(), why: why.to_string() }
+    }
+}
+
+impl<A: DeserializeOwned> PendingCall<A> {
+    /// What a reply means to the caller.
+    fn answer(&self, outcome: Outcome, payload: &[u8]) -> Result<A, CallError> {
+        let (service, method) = (|| self.service.to_string(), || self.method.to_string());
+        Err(match outcome {
+            Outcome::Done => match postcard::from_bytes(payload) {
+                Ok(answer) => return Ok(answer),
+                Err(error) => self.undecodable(format!("the answer: {error}")),
+            },
+            Outcome::NoSuchMethod(have) => {
+                CallError::NoSuchMethod { service: service(), method: method(), have }
+            }
+            Outcome::Handler { code, message } => {
+                CallError::Handler { service: service(), method: method(), code, message }
+            }
+            Outcome::BadRequest(what) => self.undecodable(format!("the request: {what}")),
+            Outcome::DeadlineExceeded => self.deadline_exceeded(),
+            Outcome::TooLarge { len, max } => {
+                self.undecodable(format!("the answer has {len} bytes, but {max} is the most"))
+            }
+        })
+    }
+}
+
+/// The number of a call, which tells its client when nobody waits any more.
+#[derive(Debug)]
+struct Ticket {
+    call: u64,
+    abandoned: Arc<Abandoned>,
+    settled: bool,
+}
+
+impl Drop for Ticket {
+    fn drop(&mut self) {
+        if !self.settled {
+            let mut calls = self.abandoned.calls.lock().unwrap_or_else(PoisonError::into_inner);
+            calls.push(self.call);
+            // RELAXED: a hint; the list has its lock.
+            self.abandoned.any.store(true, Ordering::Relaxed);
+        }
+    }
+}
+
+/// Calls that were dropped, and that the client has not heard of yet.
+#[derive(Debug, Default)]
+struct Abandoned {
+    any: AtomicBool,
+    calls: Mutex<Vec<u64>>,
 }
 
 struct Server {
     name: Arc<str>,
     queue: RingQueue,
     producer: Producer,
+    /// Methods called so far.
+    methods: Vec<Arc<str>>,
+}
+
+impl Server {
+    fn method(&mut self, name: &str) -> Arc<str> {
+        let known = self.methods.iter().find(|known| &***known == name);
+        known.cloned().unwrap_or_else(|| {
+            self.methods.push(name.into());
+            name.into()
+        })
+    }
 }
 
 /// The calling side of a process.
@@ -160,15 +129,25 @@ pub(crate) struct Client {
     replies: Consumer,
     /// Calls begin where no earlier attempt's did.
     next: u64,
-    waiting: HashMap<u64, Waiting>,
+    /// Calls that are waited for, each with its reply, where that came while another was waited for.
+    waiting: BTreeMap<u64, Option<(Outcome, Vec<u8>)>>,
+    abandoned: Arc<Abandoned>,
+    epoch: Epoch,
     late: u64,
     buffer: Vec<u8>,
 }
 
-struct Waiting {
-    alive: Arc<AtomicBool>,
-    /// The reply, once it is here.
-    reply: Option<(Outcome, Vec<u8>)>,
+/// One moment on both clocks, which are the same, so that one look at it is enough.
+struct Epoch {
+    instant: Instant,
+    monotonic_ns: u64,
+}
+
+impl Epoch {
+    fn ns_at(&self, instant: Instant) -> u64 {
+        let since = instant.saturating_duration_since(self.instant).as_nanos();
+        self.monotonic_ns.saturating_add(u64::try_from(since).unwrap_or(u64::MAX))
+    }
 }
 
 impl Client {
@@ -183,7 +162,12 @@ impl Client {
         for (name, ring) in &spec.services {
             let queue = tether.open(ring)?;
             let producer = queue.producer().map_err(|error| refused(error.to_string()))?;
-            servers.push(Server { name: name.as_str().into(), queue, producer });
+            servers.push(Server {
+                name: name.as_str().into(),
+                queue,
+                producer,
+                methods: Vec::new(),
+            });
         }
         let replies =
             tether.open(replies)?.consumer().map_err(|error| refused(error.to_string()))?;
@@ -192,7 +176,9 @@ impl Client {
             servers,
             replies,
             next: u64::from(spec.attempt) << 40,
-            waiting: HashMap::new(),
+            waiting: BTreeMap::new(),
+            abandoned: Arc::default(),
+            epoch: Epoch { instant: Instant::now(), monotonic_ns: monotonic_ns() },
             late: 0,
             buffer: Vec::new(),
         }))
@@ -210,12 +196,14 @@ impl Client {
         request: &Q,
         timeout: Duration,
     ) -> Result<PendingCall<A>, CallError> {
+        self.forget_abandoned();
         let server = self.servers.iter_mut().find(|server| &*server.name == service);
         let server = server.ok_or_else(|| CallError::undeclared(service))?;
         self.next += 1;
         let call = self.next;
-        let deadline = Instant::now().checked_add(timeout);
-        let sent_ns = monotonic_ns();
+        let sent = Instant::now();
+        let deadline = sent.checked_add(timeout);
+        let sent_ns = self.epoch.ns_at(sent);
         let head = RequestHead {
             call,
             client: self.place,
@@ -240,8 +228,10 @@ impl Client {
             method: method.to_owned(),
         };
         let gone = |why: String| CallError::ServiceGone { service: service.to_owned(), why };
-        let sent = loop {
-            match server.producer.put(RecordKind::RAW, &bytes, slice(deadline)) {
+        // Without a look at the clock, unless there is no room.
+        let mut wait = Wait::No;
+        let put = loop {
+            match server.producer.put(RecordKind::RAW, &bytes, wait) {
                 Ok(()) => break Ok(()),
                 Err(PutError::Timeout | PutError::Full) => {
                     if let Err(error) = tether.look() {
@@ -250,6 +240,7 @@ impl Client {
                     if is_over(deadline) {
                         break Err(late());
                     }
+                    wait = slice(Instant::now(), deadline);
                 }
                 Err(error @ PutError::TooLarge { .. }) => {
                     break Err(undecodable(format!("the request: {error}")));
@@ -258,15 +249,14 @@ impl Client {
             }
         };
         self.buffer = bytes;
-        sent?;
-        let alive = Arc::new(AtomicBool::new(true));
-        self.waiting.insert(call, Waiting { alive: Arc::clone(&alive), reply: None });
+        put?;
+        self.waiting.insert(call, None);
         Ok(PendingCall {
-            call,
+            ticket: Ticket { call, abandoned: Arc::clone(&self.abandoned), settled: false },
             service: Arc::clone(&server.name),
-            method: method.into(),
+            method: server.method(method),
+            sent,
             deadline,
-            alive: Alive(alive),
             answer: PhantomData,
         })
     }
@@ -274,93 +264,88 @@ impl Client {
     pub(crate) fn wait<A: DeserializeOwned>(
         &mut self,
         tether: &mut Tether,
-        call: PendingCall<A>,
+        mut call: PendingCall<A>,
     ) -> Result<A, CallError> {
-        let reply = self.wait_for_reply(tether, &call);
-        self.waiting.remove(&call.call);
-        drop(call.alive);
-        let (service, method) = (call.service.to_string(), call.method.into_string());
-        let (outcome, bytes) = reply?;
-        let undecodable = |service, method, what| CallError::Undecodable { service, method, what };
-        Err(match outcome {
-            Outcome::Done => match postcard::from_bytes(&bytes) {
-                Ok(answer) => return Ok(answer),
-                Err(error) => undecodable(service, method, format!("the answer: {error}")),
-            },
-            Outcome::NoSuchMethod(have) => CallError::NoSuchMethod { service, method, have },
-            Outcome::Handler { code, message } => {
-                CallError::Handler { service, method, code, message }
-            }
-            Outcome::BadRequest(what) => {
-                undecodable(service, method, format!("the request: {what}"))
-            }
-            Outcome::DeadlineExceeded => CallError::DeadlineExceeded { service, method },
-            Outcome::TooLarge { len, max } => {
-                let what = format!("the answer has {len} bytes, but {max} is the most");
-                undecodable(service, method, what)
-            }
-        })
+        let answer = self.wait_for_answer(tether, &call);
+        self.waiting.remove(&call.ticket.call);
+        call.ticket.settled = true;
+        answer
     }
 
-    fn wait_for_reply<A>(
+    fn wait_for_answer<A: DeserializeOwned>(
         &mut self,
         tether: &mut Tether,
         call: &PendingCall<A>,
-    ) -> Result<(Outcome, Vec<u8>), CallError> {
+    ) -> Result<A, CallError> {
+        let number = call.ticket.call;
+        if let Some((outcome, payload)) = self.waiting.get_mut(&number).and_then(Option::take) {
+            return call.answer(outcome, &payload);
+        }
+        let mut wait = slice(call.sent, call.deadline);
         loop {
-            if let Some(reply) =
-                self.waiting.get_mut(&call.call).and_then(|waiting| waiting.reply.take())
-            {
-                return Ok(reply);
-            }
-            let got = match self.replies.hold(slice(call.deadline)) {
+            match self.replies.hold(wait) {
                 Ok((bytes, _)) => {
-                    let (waiting, late) = (&mut self.waiting, &mut self.late);
-                    take_reply(bytes, waiting, late);
+                    let answer = match postcard::take_from_bytes::<ReplyHead>(bytes) {
+                        Ok((head, payload)) if head.call == number => {
+                            Some(call.answer(head.outcome, payload))
+                        }
+                        reply => {
+                            take_reply(reply.ok(), &mut self.waiting, &mut self.late);
+                            None
+                        }
+                    };
                     self.replies.ack_held();
-                    continue;
+                    match answer {
+                        Some(answer) => return answer,
+                        None => self.forget_abandoned(),
+                    }
                 }
-                Err(error) => error,
-            };
-            let gone =
-                |why: String| CallError::ServiceGone { service: call.service.to_string(), why };
-            match got {
-                GetError::Timeout | GetError::Empty => {
+                Err(GetError::Timeout | GetError::Empty) => {
                     if is_over(call.deadline) {
-                        let (service, method) = (call.service.to_string(), call.method.to_string());
-                        return Err(CallError::DeadlineExceeded { service, method });
+                        return Err(call.deadline_exceeded());
                     }
-                    match tether.look() {
-                        Err(ContextError::Aborted(why)) => return Err(gone(why)),
-                        Err(error) => return Err(gone(error.to_string())),
-                        Ok(()) => {}
-                    }
+                    tether.look().map_err(|error| match error {
+                        ContextError::Aborted(why) => call.service_gone(why),
+                        error => call.service_gone(error),
+                    })?;
                     let server = self.servers.iter().find(|server| server.name == call.service);
                     if server.is_some_and(|server| server.queue.is_closed()) {
-                        return Err(gone("it takes no requests any more".into()));
+                        return Err(call.service_gone("it takes no requests any more"));
                     }
+                    wait = slice(Instant::now(), call.deadline);
                 }
-                error => return Err(gone(error.to_string())),
+                Err(error) => return Err(call.service_gone(error)),
             }
+        }
+    }
+
+    /// Waits no more for the calls that were dropped.
+    #[inline]
+    fn forget_abandoned(&mut self) {
+        // RELAXED: a hint; the list has its lock.
+        if !self.abandoned.any.load(Ordering::Relaxed) {
+            return;
+        }
+        self.abandoned.any.store(false, Ordering::Relaxed); // RELAXED: as above.
+        let mut calls = self.abandoned.calls.lock().unwrap_or_else(PoisonError::into_inner);
+        for call in calls.drain(..) {
+            // A reply that is here already was for nobody.
+            self.late += u64::from(self.waiting.remove(&call).flatten().is_some());
         }
     }
 }
 
-/// Keeps a reply that somebody waits for.
-fn take_reply(bytes: &[u8], waiting: &mut HashMap<u64, Waiting>, late: &mut u64) {
-    let Ok((head, payload)) = postcard::take_from_bytes::<ReplyHead>(bytes) else {
-        *late += 1;
-        return;
-    };
-    match waiting.get_mut(&head.call) {
-        // RELAXED: one thread's.
-        Some(call) if call.alive.load(Ordering::Relaxed) => {
-            call.reply = Some((head.outcome, payload.to_vec()));
-        }
-        _ => {
-            waiting.remove(&head.call);
-            *late += 1;
-        }
+/// Keeps a reply that somebody waits for; counts one that nobody does, or that makes no sense.
+fn take_reply(
+    reply: Option<(ReplyHead, &[u8])>,
+    waiting: &mut BTreeMap<u64, Option<(Outcome, Vec<u8>)>>,
+    late: &mut u64,
+) {
+    let place =
+        reply.and_then(|(head, payload)| Some((waiting.get_mut(&head.call)?, head, payload)));
+    match place {
+        Some((place, head, payload)) => *place = Some((head.outcome, payload.to_vec())),
+        None => *late += 1,
     }
 }
 
@@ -368,8 +353,8 @@ fn is_over(deadline: Option<Instant>) -> bool {
     deadline.is_some_and(|deadline| deadline <= Instant::now())
 }
 
-/// Until the deadline, but a slice at most.
-fn slice(deadline: Option<Instant>) -> Wait {
-    let slice = Instant::now() + SLICE;
+/// Until the deadline, but a slice from now at most.
+fn slice(now: Instant, deadline: Option<Instant>) -> Wait {
+    let slice = now + SLICE;
     Wait::Until(deadline.map_or(slice, |deadline| deadline.min(slice)))
 }

@@ -1,7 +1,7 @@
 //! What a task's function has in hand: its input, its output, the services it calls, and who it is.
 
-use super::call::{CallError, Client, PendingCall};
-use super::error::ContextError;
+use super::call::{Client, PendingCall};
+use super::error::{CallError, ContextError};
 use super::input::Input;
 use super::output::Output;
 use super::plan::TaskSpec;
@@ -97,10 +97,12 @@ impl TaskContext {
     /// Those of `work`; [`ContextError`].
     pub fn for_each(
         &mut self,
-        mut work: impl FnMut(PacketRef<'_>, &mut Output) -> super::TaskResult,
+        mut work: impl FnMut(&PacketRef<'_>, &mut Output) -> super::TaskResult,
     ) -> super::TaskResult {
         let input = self.input.as_mut().ok_or(ContextError::NoInput)?;
-        while let Some(done) = input.next_with(&mut self.output, &mut work)? {
+        let output = &mut self.output;
+        // Handed on through a closure, so that a short `work` is compiled into this loop.
+        while let Some(done) = input.next_with(output, |packet, output| work(packet, output))? {
             done?;
         }
         Ok(())

@@ -205,3 +205,69 @@ pub enum ContextError {
     #[error("telling the dispatcher: {0}")]
     Dispatcher(#[from] crate::error::PutError),
 }
+
+/// Why a call has no answer.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum CallError {
+    /// The service has no such method. Permanent.
+    #[error("{service} has no method {method:?}; it has {have:?}")]
+    NoSuchMethod {
+        /// The service.
+        service: String,
+        /// The method.
+        method: String,
+        /// Those that it has.
+        have: Vec<String>,
+    },
+    /// The handler answered with an error.
+    #[error("{service}.{method}: {message} (code {code})")]
+    Handler {
+        /// The service.
+        service: String,
+        /// The method.
+        method: String,
+        /// The handler's own code.
+        code: i32,
+        /// The handler's message.
+        message: String,
+    },
+    /// The time was over before there was an answer. Transient.
+    #[error("{service}.{method}: no answer within the deadline")]
+    DeadlineExceeded {
+        /// The service.
+        service: String,
+        /// The method.
+        method: String,
+    },
+    /// The service has gone, or the job is given up. Permanent.
+    #[error("{service} is gone: {why}")]
+    ServiceGone {
+        /// The service.
+        service: String,
+        /// Why.
+        why: String,
+    },
+    /// The task did not say that it uses this service ([`super::NodeRef::uses`]). Permanent.
+    #[error("the task does not say that it uses the service {service:?}")]
+    Undeclared {
+        /// The service.
+        service: String,
+    },
+    /// Request or reply is not what the other side expects, or does not fit. Permanent.
+    #[error("{service}.{method}: {what}")]
+    Undecodable {
+        /// The service.
+        service: String,
+        /// The method.
+        method: String,
+        /// What is wrong.
+        what: String,
+    },
+}
+
+impl CallError {
+    pub(crate) fn undeclared(service: &str) -> Self {
+        Self::Undeclared { service: service.to_owned() }
+    }
+}

@@ -10,18 +10,17 @@ use super::plan::{Progress, TaskSpec};
 use super::tether::{Counters, Event, SLICE, Tether};
 use crate::error::{GetError, OpenError};
 use crate::queue::{Consumer, RecordKind, Wait};
-use crate::routing::{InstanceId, PacketRef, ProvenanceRef, StopSignal};
+use crate::routing::{KnownInstance, PacketRef, ProvenanceRef, StopSignal};
 
 /// Most packets that are held at a time: also half of what the ring has room for. Whoever waits for
 /// room is woken once for all of them.
-const MAX_HELD: usize = 4096;
+const MAX_HELD: usize = 16384;
 /// The same in a work queue, where others could have them.
 const MAX_HELD_SHARED: usize = 1;
 /// Counters are told after so many settlements, and when idle.
 const TELL_EVERY: u32 = 1024;
 
 struct Upstream {
-    id: InstanceId,
     input: u32,
     ended: bool,
     /// Number of the last packet that is done.
@@ -31,6 +30,8 @@ struct Upstream {
 pub(crate) struct Input {
     consumer: Consumer,
     upstreams: Vec<Upstream>,
+    /// Their names, in the same order.
+    names: Vec<KnownInstance>,
     shared: bool,
     most: usize,
     /// Upstreams that have not ended; a shared input ends otherwise.
@@ -61,18 +62,19 @@ impl Input {
         let Progress { done, ended, .. } = &spec.progress;
         let upstreams: Vec<Upstream> = (0..)
             .zip(&input.upstreams)
-            .map(|(place, (id, input))| Upstream {
-                id: id.clone(),
+            .map(|(place, (_, input))| Upstream {
                 input: *input,
                 ended: ended.contains(&place),
                 done: done.get(&place).copied().unwrap_or(0),
             })
             .collect();
+        let names = input.upstreams.iter().map(|(id, _)| KnownInstance::new(id.clone())).collect();
         let open = upstreams.iter().filter(|upstream| !upstream.ended).count();
         Ok(Some(Self {
             consumer,
             open,
             upstreams,
+            names,
             shared: input.shared,
             most: if input.shared { MAX_HELD_SHARED } else { MAX_HELD.min(half) },
             ended: !input.shared && open == 0,
@@ -89,11 +91,11 @@ impl Input {
 
     /// Hands the next packet to `work`, in place; `None` at the end. What the packets before led to
     /// may be passed on, and they acknowledged, first.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn next_with<R>(
         &mut self,
         output: &mut Output,
-        work: impl FnOnce(PacketRef<'_>, &mut Output) -> R,
+        work: impl FnOnce(&PacketRef<'_>, &mut Output) -> R,
     ) -> Result<Option<R>, ContextError> {
         loop {
             if self.consumer.held() >= self.most
@@ -128,32 +130,43 @@ impl Input {
                     return Err(undecodable(crate::routing::WireError::UnknownKind { kind }));
                 }
             }
-            let packet = PacketRef::decode(bytes).map_err(undecodable)?;
-            if let Some(provenance) = packet.provenance
+            let mut packet = PacketRef::new(&[]);
+            let from_last = packet.read(bytes, self.names.get(self.last)).map_err(undecodable)?;
+            if let Some(provenance) = &packet.provenance
                 && !self.shared
             {
-                let from = find(&self.upstreams, &mut self.last, &provenance, packet.input_index);
-                if let Some(upstream) = from {
-                    if provenance.sequence <= upstream.done {
+                let (last, input) = (self.last, packet.input_index);
+                let known = from_last && self.upstreams.get(last).is_some_and(|u| u.input == input);
+                let place = match known {
+                    true => Some(last),
+                    false => find(&self.names, &self.upstreams, provenance, input),
+                };
+                if let Some(place) = place {
+                    self.last = place;
+                    let done = &mut self.upstreams[place].done;
+                    if provenance.sequence <= *done {
                         self.repeated += 1;
                         continue;
                     }
-                    self.upstreams[self.last].done = provenance.sequence;
+                    *done = provenance.sequence;
                     self.news = true;
                 }
             }
             self.received += 1;
-            return Ok(Some(work(packet, output)));
+            return Ok(Some(work(&packet, output)));
         }
     }
 
     fn stop_of(&mut self, stop: &StopSignal) -> Result<(), ContextError> {
-        let from = |upstream: &&mut Upstream| {
-            upstream.id == stop.upstream && upstream.input == stop.input_index
+        let from = ProvenanceRef {
+            upstream_task: &stop.upstream.task,
+            upstream_index: stop.upstream.index,
+            sequence: 0,
         };
-        let Some(upstream) = self.upstreams.iter_mut().find(from) else {
+        let Some(place) = find(&self.names, &self.upstreams, &from, stop.input_index) else {
             return Err(ContextError::UnexpectedStop(stop.upstream.clone()));
         };
+        let upstream = &mut self.upstreams[place];
         if !std::mem::replace(&mut upstream.ended, true) {
             self.open -= 1;
             self.news = true;
@@ -233,23 +246,16 @@ impl Input {
     }
 }
 
-/// Finds who sent a packet: nearly always who sent the last one.
-#[inline]
-fn find<'a>(
-    upstreams: &'a [Upstream],
-    last: &mut usize,
-    provenance: &ProvenanceRef<'_>,
+/// Finds the place of who sent a packet.
+fn find(
+    names: &[KnownInstance],
+    upstreams: &[Upstream],
+    from: &ProvenanceRef<'_>,
     input: u32,
-) -> Option<&'a Upstream> {
-    let is_it = |upstream: &Upstream| {
-        upstream.id.index == provenance.upstream_index
-            && upstream.input == input
-            && upstream.id.task == provenance.upstream_task
-    };
-    if !upstreams.get(*last).is_some_and(is_it) {
-        *last = upstreams.iter().position(is_it)?;
-    }
-    upstreams.get(*last)
+) -> Option<usize> {
+    names.iter().zip(upstreams).position(|(KnownInstance { id, .. }, upstream)| {
+        id.index == from.upstream_index && upstream.input == input && id.task == from.upstream_task
+    })
 }
 
 fn undecodable(source: crate::routing::WireError) -> ContextError {

@@ -8,7 +8,7 @@ use super::plan::TaskSpec;
 use super::tether::{SLICE, Tether};
 use crate::queue::Wait;
 use crate::routing::{
-    BatchRouter, Buffered, Connection, Flushed, InstanceId, PacketRef, ProvenanceRef, RoutingInfo,
+    BatchRouter, Buffered, Connection, Flushed, KnownInstance, Origin, PacketRef, RoutingInfo,
     SendError, StopSignal,
 };
 
@@ -23,7 +23,7 @@ enum Numbered {
 /// The sending side of a task.
 pub struct Output {
     router: BatchRouter,
-    instance: InstanceId,
+    instance: KnownInstance,
     numbered: Numbered,
     shared_targets: Vec<String>,
     pub(crate) tether: Tether,
@@ -54,7 +54,7 @@ impl Output {
         let shared = |target: &&Connection| !target.target_name.contains('#');
         Ok(Self {
             router: BatchRouter::new(spec.output.clone())?.starting_at(turn),
-            instance: spec.instance.clone(),
+            instance: KnownInstance::new(spec.instance.clone()),
             numbered,
             shared_targets: spec
                 .output
@@ -127,17 +127,14 @@ impl Output {
         if let Numbered::None = self.numbered {
             return self.router.buffer(packet);
         }
-        let mut numbered = *packet;
-        numbered.provenance = Some(ProvenanceRef {
-            upstream_task: &self.instance.task,
-            upstream_index: self.instance.index,
-            sequence: self.sequence,
-        });
-        let Numbered::Some(flags) = &self.numbered else { return self.router.buffer(&numbered) };
+        let own = Some(Origin::Known(&self.instance, self.sequence));
+        let Numbered::Some(flags) = &self.numbered else {
+            return self.router.buffer_as(packet, own);
+        };
         let mut result = Ok(Buffered { targets: 0, flush_due: false });
         for (group, flag) in flags.iter().enumerate() {
-            let packet = if *flag { &numbered } else { packet };
-            match (self.router.buffer_in(group, packet), &mut result) {
+            let from = if *flag { own } else { packet.origin() };
+            match (self.router.buffer_in(group, packet, from), &mut result) {
                 (Ok(done), Ok(all)) => {
                     all.targets += done.targets;
                     all.flush_due |= done.flush_due;
@@ -180,7 +177,8 @@ impl Output {
             return Ok(());
         }
         self.flush()?;
-        let mut signal = StopSignal::new(self.instance.to_string(), self.instance.clone());
+        let id = &self.instance.id;
+        let mut signal = StopSignal::new(id.to_string(), id.clone());
         if let Some(message) = message {
             signal = signal.with_message(message);
         }
@@ -218,7 +216,7 @@ impl Output {
 impl std::fmt::Debug for Output {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Output")
-            .field("instance", &self.instance)
+            .field("instance", &self.instance.id)
             .field("sent", &self.sent)
             .finish()
     }

@@ -9,10 +9,11 @@ use std::time::{Duration, Instant};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-use super::call::{CallError, Client, Outcome, PendingCall, ReplyHead, RequestHead};
+use super::call::{Client, PendingCall};
 use super::context::Identity;
-use super::error::{ContextError, TaskError};
+use super::error::{CallError, ContextError, TaskError};
 use super::plan::TaskSpec;
+use super::request::{Outcome, ReplyHead, RequestHead};
 use super::tether::{Counters, Event, SLICE, Tether};
 use crate::error::{GetError, PutError};
 use crate::queue::{Consumer, Producer, RecordKind, Wait};
@@ -201,10 +202,8 @@ impl std::fmt::Debug for ServiceContext {
     }
 }
 
-/// Says whether a request has waited for so long that a look at its caller is worth a system call.
-fn has_waited(sent_ns: u64) -> bool {
-    monotonic_ns().saturating_sub(sent_ns) > 1_000_000
-}
+/// A request that has waited so long is worth a look at its caller, which is a system call.
+const WAITED_LONG_NS: u64 = 1_000_000;
 
 /// One instance of a service.
 pub(crate) struct Server {
@@ -215,6 +214,7 @@ pub(crate) struct Server {
     counters: Counters,
     told: Counters,
     payload: Vec<u8>,
+    reply: Vec<u8>,
 }
 
 impl Server {
@@ -240,6 +240,7 @@ impl Server {
             counters: Counters::default(),
             told: Counters::default(),
             payload: Vec::new(),
+            reply: Vec::new(),
         })
     }
 
@@ -273,10 +274,11 @@ impl Server {
             redelivered: (info.delivery_count > 1),
         };
         self.payload.clear();
-        let outcome = if context.time_left() == Some(Duration::ZERO) {
+        let now = monotonic_ns();
+        let outcome = if head.deadline_ns != 0 && head.deadline_ns <= now {
             self.counters.late += 1;
             Outcome::DeadlineExceeded
-        } else if ((info.delivery_count > 1) || has_waited(head.sent_ns))
+        } else if ((info.delivery_count > 1) || now.saturating_sub(head.sent_ns) > WAITED_LONG_NS)
             && context.caller_is_gone()
         {
             // Whoever waited for it has died with its call.
@@ -301,7 +303,9 @@ impl Server {
         outcome: Outcome,
     ) -> Result<(), TaskError> {
         let done = outcome == Outcome::Done;
-        let mut bytes = postcard::to_allocvec(&ReplyHead { call, outcome })?;
+        self.reply.clear();
+        let mut bytes =
+            postcard::to_extend(&ReplyHead { call, outcome }, std::mem::take(&mut self.reply))?;
         if done {
             bytes.extend_from_slice(&self.payload);
         }
@@ -313,13 +317,17 @@ impl Server {
             *producer = Some(tether.open(ring)?.producer()?);
         }
         let Some(producer) = producer else { return Ok(()) };
+        // Without a look at the clock, unless there is no room.
+        let mut wait = Wait::No;
         loop {
-            match producer.put(RecordKind::RAW, &bytes, Wait::at_most(SLICE)) {
+            match producer.put(RecordKind::RAW, &bytes, wait) {
                 Ok(()) => {
                     self.counters.sent += 1;
+                    self.reply = bytes;
                     return Ok(());
                 }
                 Err(PutError::Timeout | PutError::Full) => {
+                    wait = Wait::at_most(SLICE);
                     tether.look()?;
                     // Nobody reads it in time any more.
                     if deadline_ns != 0 && deadline_ns < monotonic_ns() {

@@ -151,7 +151,7 @@ impl<'g, T: 'static> Stream<'g, T> {
         let run: RunFn<U> = Arc::new(move |task, key| {
             let mut buffer = Vec::new();
             task.for_each(|packet, output| {
-                work(decode(&packet)?, &mut Emitter { output, key, buffer: &mut buffer })
+                work(decode(packet)?, &mut Emitter { output, key, buffer: &mut buffer })
             })
         });
         self.then(name, run)
@@ -216,7 +216,7 @@ impl<'g, T: 'static> Stream<'g, T> {
             let mut states: BTreeMap<PartitionKey, S> = BTreeMap::new();
             task.for_each(|packet, _| {
                 let key = packet.partition_key.ok_or("a packet without a key came")?.to_key()?;
-                fold(states.entry(key).or_insert_with(&init), decode(&packet)?);
+                fold(states.entry(key).or_insert_with(&init), decode(packet)?);
                 Ok(())
             })?;
             let mut buffer = Vec::new();
@@ -258,7 +258,7 @@ impl<'g, T: 'static> Stream<'g, T> {
         let run: RunFn<()> = Arc::new(|task, _| {
             let mut all = Vec::new();
             task.for_each(|packet, _| {
-                let _: T = decode(&packet)?;
+                let _: T = decode(packet)?;
                 all.extend_from_slice(&(packet.payload.len() as u64).to_le_bytes());
                 all.extend_from_slice(packet.payload);
                 Ok(())

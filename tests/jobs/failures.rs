@@ -112,7 +112,8 @@ fn a_stopped_job_drains_and_a_cancelled_one_counts_what_was_undelivered() {
     job.cancel();
     let report = finish(job);
     assert!(matches!(report.outcome, Err(JobError::Cancelled { signal: None })), "{report:?}");
-    assert!(report.undelivered() >= 60, "{report:?}");
+    let stuck = report.rings.iter().find(|ring| ring.to == "adder#0").unwrap();
+    assert!(stuck.undelivered >= 60 && stuck.undelivered == report.undelivered(), "{report:?}");
     place.assert_nothing_left();
 }
 
@@ -206,6 +207,17 @@ fn is_gone(pid: u32) -> bool {
     })
 }
 
+/// Processes that are killed at the latest when the test ends.
+struct Killed(Vec<u32>);
+
+impl Drop for Killed {
+    fn drop(&mut self) {
+        for pid in self.0.iter().filter(|&&pid| !is_gone(pid)) {
+            let _ = kill(nix::unistd::Pid::from_raw(*pid as i32), Signal::SIGKILL);
+        }
+    }
+}
+
 #[test]
 fn ctrl_c_stops_a_job_in_order_and_a_second_one_cancels_it() {
     let job = Separate::start("endless");
@@ -230,6 +242,21 @@ fn workers_die_with_a_killed_dispatcher_and_the_next_start_removes_what_it_left(
     job.child.wait().unwrap();
     wait_until("the workers are gone", || workers.iter().all(|&pid| is_gone(pid)));
     assert_eq!(std::fs::read_dir(job.place.segments()).unwrap().count(), 1);
+    job.place.run("squares", 10).ok().unwrap();
+}
+
+#[test]
+fn workers_that_the_kernel_does_not_kill_end_by_themselves_when_the_dispatcher_is_gone() {
+    let mut job = Separate::start("unfettered");
+    let workers = job.wait_for_workers();
+    let jobs = JobManager::open(&job.place.segments()).unwrap();
+    assert_eq!(jobs.find("unfettered").unwrap().dispatcher, job.child.id());
+    let _guard = Killed(workers.clone());
+    let freed = |name: &&str| job.place.file(name).exists();
+    wait_until("they outlive a parent", || ["source-freed", "sink-freed"].iter().all(freed));
+    job.child.kill().unwrap();
+    job.child.wait().unwrap();
+    wait_until("the workers are gone", || workers.iter().all(|&pid| is_gone(pid)));
     job.place.run("squares", 10).ok().unwrap();
 }
 

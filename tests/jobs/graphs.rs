@@ -7,7 +7,7 @@ use ringway::routing::{KeyRef, Packet, PacketRef, PartitionKey};
 use ringway::runtime::{ContextError, Edge, JobGraph, Restart, TaskContext, TaskResult};
 
 use crate::harness::Given;
-use crate::services;
+use crate::{callers, plans, services};
 
 pub(crate) fn make(name: &str, given: &Given<'_>) -> JobGraph {
     let graph = JobGraph::new(name);
@@ -30,6 +30,11 @@ pub(crate) fn make(name: &str, given: &Given<'_>) -> JobGraph {
         "service-gone" => services::gone(&graph),
         "streams" => streams(&graph, given),
         "service-chain" => services::chain(&graph),
+        "impatient" => callers::impatient(&graph, given),
+        "mortal-caller" => callers::mortal(&graph, given),
+        "knowing" => plans::knowing(&graph),
+        "dropping" => plans::dropping(&graph, given),
+        "unfettered" => unfettered(&graph, given),
         other => panic!("no graph {other:?}"),
     }
     graph
@@ -84,7 +89,7 @@ fn squares(graph: &JobGraph, given: &Given<'_>, restart: Restart) {
             task.for_each(|packet, output| {
                 let number = u64::from_le_bytes(packet.payload.try_into()?);
                 let square = (number * number).to_le_bytes();
-                output.send(&PacketRef { payload: &square, ..packet })?;
+                output.send(&PacketRef { payload: &square, ..*packet })?;
                 seen += 1;
                 if seen == 100 && identity.instance.index == 0 && dir.join("kill").exists() {
                     output.flush()?;
@@ -130,7 +135,7 @@ fn stop_twice(graph: &JobGraph, given: &Given<'_>) {
                 // Its packets come behind both stop signals of the first.
                 std::thread::yield_now();
             }
-            task.for_each(|packet, output| Ok(output.send(&packet)?))?;
+            task.for_each(|packet, output| Ok(output.send(packet)?))?;
             if first {
                 task.send_stop_signal("perhaps for the second time")?;
                 wait_for_the_end("copy", attempt, &dir);
@@ -203,6 +208,29 @@ fn endless(graph: &JobGraph, pause: Duration) {
     graph.connect("numbers", "adder", Edge::round_robin().capacity(64));
 }
 
+/// The endless one, whose workers would survive their dispatcher if only the kernel killed them.
+fn unfettered(graph: &JobGraph, given: &Given<'_>) {
+    let freed = |name: &str| {
+        let file = given.dir.join(name);
+        move || -> TaskResult {
+            nix::sys::prctl::set_pdeathsig(None)?;
+            Ok(std::fs::write(&file, "")?)
+        }
+    };
+    let (source, sink) = (freed("source-freed"), freed("sink-freed"));
+    graph.source("numbers", move |task| {
+        source()?;
+        loop {
+            task.send(&PacketRef::new(b"x"))?;
+        }
+    });
+    graph.operator("adder", move |task| {
+        sink()?;
+        task.for_each(|_, _| Ok(()))
+    });
+    graph.connect("numbers", "adder", Edge::round_robin());
+}
+
 /// Three consumers of one queue, the first of which is killed with its second packet in its hands.
 fn work_queue(graph: &JobGraph, given: &Given<'_>) {
     let (count, dir) = (given.number, given.dir.to_owned());
@@ -252,7 +280,7 @@ fn two_inputs(graph: &JobGraph, given: &Given<'_>) {
 fn hundred(graph: &JobGraph) {
     graph.source("numbers", |task| count_to(task, 980)).keyed();
     graph
-        .operator("copy", |task| task.for_each(|packet, output| Ok(output.send(&packet)?)))
+        .operator("copy", |task| task.for_each(|packet, output| Ok(output.send(packet)?)))
         .parallelism(98);
     graph.operator("adder", add);
     graph.connect("numbers", "copy", Edge::round_robin().capacity(64).max_payload(1024));

@@ -1,8 +1,10 @@
 //! Promises of the job runtime, held by real processes.
 
+mod callers;
 mod failures;
 mod graphs;
 mod harness;
+mod plans;
 mod restarts;
 mod services;
 
