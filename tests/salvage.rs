@@ -88,7 +88,7 @@ fn rings_are_shown_without_any_header() {
 }
 
 #[test]
-fn what_is_too_damaged_shows_its_first_bytes() {
+fn what_is_too_damaged_shows_its_first_bytes_and_can_be_copied() {
     let place = place();
     let salvage = damaged(&place, |file| file.set_len(100).unwrap());
     assert!(salvage.view.is_none() && salvage.fields.is_empty());
@@ -98,6 +98,12 @@ fn what_is_too_damaged_shows_its_first_bytes() {
     let salvage = damaged(&place, |file| file.write_all_at(&[0xff; 8192], 0).unwrap());
     assert!(salvage.view.is_none());
     assert_ne!(wrong(&salvage), Vec::<&str>::new());
+    let file = std::fs::read(place.dir.path().join("copy.raw")).unwrap();
+    for _ in 0..2 {
+        let mut copied = Vec::new();
+        assert_eq!(salvage.copy_raw(&mut copied).unwrap(), file.len() as u64);
+        assert!(copied == file);
+    }
 }
 
 proptest! {

@@ -7,6 +7,7 @@
 
 use std::collections::HashSet;
 use std::fs::File;
+use std::io::{self, Seek, Write};
 use std::mem::offset_of;
 use std::os::unix::fs::FileExt;
 use std::path::Path;
@@ -43,6 +44,19 @@ pub struct Salvage {
     pub first_bytes: Vec<u8>,
     /// The rings, looked at by what could be put together; `None` where that was not enough.
     pub view: Option<Arc<SegmentView>>,
+    file: File,
+}
+
+impl Salvage {
+    /// Copies every byte of the file, whatever it holds, and says how many.
+    ///
+    /// # Errors
+    /// What the system says about either file.
+    pub fn copy_raw(&self, to: &mut dyn Write) -> io::Result<u64> {
+        let mut from = &self.file;
+        from.rewind()?;
+        io::copy(&mut from, to)
+    }
 }
 
 /// A field of a header, as it was found.
@@ -118,6 +132,7 @@ fn salvage(
             fields: Vec::new(),
             first_bytes,
             view: None,
+            file,
         }));
     }
     bytemuck::bytes_of_mut(&mut header).copy_from_slice(&first_bytes[..size]);
@@ -165,7 +180,7 @@ fn salvage(
         Some(Arc::new(view))
     });
     let fields = fields(&header, &records, plan.as_ref(), file_bytes);
-    Ok(Some(Salvage { file_bytes, error, fields, first_bytes, view }))
+    Ok(Some(Salvage { file_bytes, error, fields, first_bytes, view, file }))
 }
 
 /// The number of places in the table that the header says, or else the least that gives a file of

@@ -65,8 +65,13 @@ pub(crate) struct Common {
 pub(crate) enum Verb {
     /// Lists all segments
     #[command(after_help = "Examples:\n  shm-inspect list\n  \
-        shm-inspect list --dir /tmp/segments --json | jq -r .[].segment")]
-    List,
+        shm-inspect list --dir /tmp/segments --json | jq -r .[].segment\n  \
+        shm-inspect list ./*.raw")]
+    List {
+        /// Segments, or copies in files [default: all segments]
+        #[arg(value_name = "SEGMENT")]
+        segments: Vec<String>,
+    },
     /// Shows a segment: participants, rings, counters, who holds and blocks what, what lies where
     #[command(after_help = "Examples:\n  shm-inspect show job-42\n  \
         shm-inspect show job-42:words\n  shm-inspect show ./job-42.raw --json")]
@@ -96,14 +101,22 @@ pub(crate) enum Verb {
     /// Removes the segments in which nobody is alive (deletes files)
     Clean(CleanArgs),
     /// Looks for what is wrong with the directory, the system and the segments, and says what mends it
-    #[command(after_help = "Examples:\n  shm-inspect doctor\n  \
+    #[command(after_help = "Examples:\n  shm-inspect doctor\n  shm-inspect doctor job-42\n  \
         shm-inspect doctor --json | jq -r '.[] | select(.severity != \"ok\") | .mend'")]
-    Doctor,
+    Doctor {
+        /// Segments, or copies in files [default: all segments]
+        #[arg(value_name = "SEGMENT")]
+        segments: Vec<String>,
+    },
     /// Prints the numbers of all rings in the text form that Prometheus reads
     #[command(after_help = "Example:\n  \
         shm-inspect metrics > /var/lib/node_exporter/ringway.prom.new &&\n    \
         mv /var/lib/node_exporter/ringway.prom.new /var/lib/node_exporter/ringway.prom")]
-    Metrics,
+    Metrics {
+        /// Segments, or copies in files [default: all segments]
+        #[arg(value_name = "SEGMENT")]
+        segments: Vec<String>,
+    },
     /// Writes the manual page to standard output, or the pages of all verbs into a directory
     #[command(after_help = "Examples:\n  shm-inspect man | man -l -\n  \
         shm-inspect man ~/.local/share/man/man1")]

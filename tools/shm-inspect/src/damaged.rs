@@ -71,6 +71,15 @@ pub(crate) fn show(common: &Common, target: &str, output: &mut Output) -> Result
 
 pub(crate) fn dump(common: &Common, args: &DumpArgs, output: &mut Output) -> Result<Found> {
     let (salvage, ring) = salvage(common, &args.target)?;
+    if let Some(path) = &args.raw {
+        output.warn(&salvage.error.to_string());
+        let file = match &salvage.error {
+            OpenError::Corrupt { path, .. } => path,
+            _ => Path::new(&args.target),
+        };
+        dump::raw(None, file, |to| salvage.copy_raw(to), path, output)?;
+        return Ok(Found::Findings);
+    }
     let left = open(&salvage, ring.as_deref())?;
     match (left, output.json) {
         (Some(left), true) => {

@@ -23,7 +23,7 @@ pub(crate) struct PacketJson {
 }
 
 impl PacketJson {
-    fn packet(packet: &PacketRef<'_>) -> Self {
+    fn packet(packet: &PacketRef<'_>, payload_length: usize) -> Self {
         let from = packet.provenance.as_ref();
         Self {
             what: "packet",
@@ -39,7 +39,7 @@ impl PacketJson {
             sequence: from.map(|from| from.sequence),
             source: None,
             message: None,
-            payload_length: packet.payload.len(),
+            payload_length,
         }
     }
 
@@ -95,11 +95,19 @@ fn key_text(key: &PartitionKey) -> String {
     }
 }
 
-/// Reads a record's bytes as a packet or stop signal, where its kind says that it is one; returns its
-/// payload as well.
-pub(crate) fn packet(kind: u8, bytes: &[u8]) -> Option<(PacketJson, &[u8])> {
+/// Bytes that the header of a packet rarely exceeds: read in any case, so that it is decoded even where
+/// little of the payload is shown.
+pub(crate) const HEADER_BYTES: usize = 1024;
+
+/// Reads the first bytes of a record, which has `length` in all, as a packet or stop signal, where its kind
+/// says that it is one; returns what there is of its payload as well.
+pub(crate) fn packet(kind: u8, bytes: &[u8], length: usize) -> Option<(PacketJson, &[u8])> {
     match Record::decode(RecordKind(kind), bytes).ok()? {
-        Record::Packet(packet) => Some((PacketJson::packet(&packet), packet.payload)),
+        Record::Packet(packet) => {
+            let header = bytes.len() - packet.payload.len();
+            let header = PacketJson::packet(&packet, length.saturating_sub(header));
+            Some((header, packet.payload))
+        }
         Record::Stop(stop) => Some((PacketJson::stop(&stop), &[])),
     }
 }
@@ -117,28 +125,42 @@ pub(crate) struct Decoded {
     pub(crate) text: Option<String>,
     /// The payload in hexadecimal.
     pub(crate) hex: String,
+    /// Whether that is all of the payload.
+    #[serde(skip)]
+    pub(crate) complete: bool,
     /// What follows it, for people.
     #[serde(skip)]
     lines: String,
 }
 
 impl Decoded {
-    /// Decodes the first bytes of a record; `complete`: they are all of it.
-    pub(crate) fn of(kind: u8, bytes: &[u8], complete: bool, format: Format) -> Self {
+    /// Decodes the first bytes of a record, which has `length` in all, and at most so many of its payload.
+    pub(crate) fn of(kind: u8, bytes: &[u8], length: usize, most: usize, format: Format) -> Self {
         let header = match format {
-            Format::Auto | Format::Packet if complete => packet(kind, bytes),
+            Format::Auto => packet(kind, bytes, length),
             // Whoever asks for packets may know better than the record's kind.
+            Format::Packet => {
+                packet(kind, bytes, length).or_else(|| packet(RecordKind::PACKET.0, bytes, length))
+            }
             _ => None,
         };
-        let header = match (header, format) {
-            (None, Format::Packet) => packet(RecordKind::PACKET.0, bytes),
-            (header, _) => header,
+        let (header, payload, length) = match header {
+            Some((header, payload)) => {
+                let length = header.payload_length;
+                (Some(header), payload, length)
+            }
+            None => (None, bytes, length),
         };
-        let (header, payload) = match header {
-            Some((header, payload)) => (Some(header), payload),
-            None => (None, bytes),
+        let payload = &payload[..payload.len().min(most)];
+        let complete = payload.len() == length;
+        let text = match std::str::from_utf8(payload) {
+            Ok(text) => Some(text),
+            // Cut off within a character.
+            Err(error) if !complete && error.error_len().is_none() => {
+                std::str::from_utf8(&payload[..error.valid_up_to()]).ok()
+            }
+            Err(_) => None,
         };
-        let text = std::str::from_utf8(payload).ok();
         let json = text.filter(|_| complete && matches!(format, Format::Auto | Format::Json));
         // A bare word or number is rather a text.
         let json: Option<serde_json::Value> =
@@ -166,6 +188,7 @@ impl Decoded {
             json,
             text: readable.map(str::to_owned),
             hex: hex(payload),
+            complete,
             lines,
         }
     }
@@ -186,7 +209,7 @@ mod tests {
     use ringway::routing::{InstanceId, Packet};
 
     fn decoded(kind: u8, bytes: &[u8]) -> (&'static str, String) {
-        let decoded = Decoded::of(kind, bytes, true, Format::Auto);
+        let decoded = Decoded::of(kind, bytes, bytes.len(), usize::MAX, Format::Auto);
         (decoded.decoded_as, decoded.lines())
     }
 
@@ -198,7 +221,11 @@ mod tests {
         assert_eq!(decoded(0, &[0xff, 0]), ("hex", "ff 00 |..|".into()));
         assert_eq!(decoded(0, b"\x1b[31m").0, "hex");
         // Cut off, it is no JSON any more.
-        assert_eq!(Decoded::of(0, b"[1]", false, Format::Auto).decoded_as, "text");
+        assert_eq!(Decoded::of(0, b"[1]", 4, 9, Format::Auto).decoded_as, "text");
+        assert_eq!(Decoded::of(0, b"[1] ", 4, 3, Format::Auto).decoded_as, "text");
+        // Cut off within a letter, it is still a text.
+        let cut = Decoded::of(0, "né".as_bytes(), 3, 2, Format::Auto);
+        assert_eq!((cut.decoded_as, cut.lines(), cut.complete), ("text", "n".into(), false));
     }
 
     #[test]
@@ -213,7 +240,12 @@ mod tests {
         assert_eq!(decoded(1, &bytes), ("packet", line.into()));
         // As a bare record it is bytes, unless somebody knows better.
         assert_eq!(decoded(0, &bytes).0, "hex");
-        assert_eq!(Decoded::of(0, &bytes, true, Format::Packet).decoded_as, "packet");
+        assert_eq!(Decoded::of(0, &bytes, bytes.len(), 9, Format::Packet).decoded_as, "packet");
+        // Little of the payload is shown, or read: the header says how much there is.
+        let decoded_of = |len, most| Decoded::of(1, &bytes[..len], bytes.len(), most, Format::Auto);
+        for part in [decoded_of(bytes.len(), 1), decoded_of(bytes.len() - 1, 9)] {
+            assert_eq!((part.lines(), part.complete), (line.trim_end_matches('i').into(), false));
+        }
         let stop = StopSignal::new("src", InstanceId::new("map", 2)).with_timestamp_ns(0);
         let mut bytes = vec![0; stop.encoded_len()];
         stop.encode_into(&mut bytes).unwrap();

@@ -69,12 +69,13 @@ impl Findings {
     }
 }
 
-pub(crate) fn run(common: &Common, output: &mut Output) -> Result<Found> {
+pub(crate) fn run(common: &Common, named: &[String], output: &mut Output) -> Result<Found> {
     let mut findings = Findings::default();
     let usable = look_at_directory(common, &mut findings);
     look_at_system(&mut findings);
-    if usable {
-        for looked in looks::all(common)?.unwrap_or_default() {
+    // A copy is there also where no directory is.
+    if usable || !named.is_empty() {
+        for looked in looks::all(common, named)?.unwrap_or_default() {
             look_at_segment(common, &looked, &mut findings);
         }
     }
@@ -107,6 +108,11 @@ fn quoted(path: &Path) -> String {
     format!("'{}'", printable(&path.display().to_string()).replace('\'', "'\\''"))
 }
 
+fn is_mine(path: &Path) -> bool {
+    let me = nix::unistd::geteuid().as_raw();
+    std::fs::symlink_metadata(path).is_ok_and(|stat| stat.uid() == me)
+}
+
 /// Says whether segments can be looked for.
 fn look_at_directory(common: &Common, findings: &mut Findings) -> bool {
     const ABOUT: &str = "directory";
@@ -129,7 +135,7 @@ fn look_at_directory(common: &Common, findings: &mut Findings) -> bool {
                 _ => place(common),
             };
             let mend = match std::fs::symlink_metadata(&path) {
-                Ok(stat) if stat.is_dir() && stat.uid() == nix::unistd::geteuid().as_raw() => {
+                Ok(stat) if stat.is_dir() && is_mine(&path) => {
                     format!("chmod 700 {}", quoted(&path))
                 }
                 _ => "export RINGWAY_DIR=/dev/shm/ringway-$(id -u)".to_owned(),
@@ -260,7 +266,7 @@ fn look_at_limits(findings: &mut Findings) {
 }
 
 fn look_at_segment(common: &Common, looked: &Looked, findings: &mut Findings) {
-    let name = looked.entry.name.to_string();
+    let name = looked.name.clone();
     let this = match &common.dir {
         Some(dir) => format!("shm-inspect --dir {}", quoted(dir)),
         None => "shm-inspect".to_owned(),
@@ -268,14 +274,23 @@ fn look_at_segment(common: &Common, looked: &Looked, findings: &mut Findings) {
     let snapshot = match &looked.snapshot {
         Ok(snapshot) => snapshot,
         Err(error) => {
-            let path = quoted(&looked.entry.path);
-            let mend = format!("{this} dump {name}   # what is left; then: rm {path}");
+            let path = quoted(&looked.path);
+            let mend = match error {
+                // Not ours, or open to others.
+                OpenError::Permission { .. } if is_mine(&looked.path) => {
+                    format!("chmod 600 {path}")
+                }
+                OpenError::Permission { .. } => format!("ls -l {path}   # ask its owner"),
+                _ => format!("{this} dump {name}   # what is left; then: rm {path}"),
+            };
             findings.problem(&name, error.to_string(), mend);
             return;
         }
     };
     let before = findings.0.len();
-    leftover(&name, &this, snapshot, findings);
+    if !snapshot.is_copy() {
+        leftover(&name, &this, snapshot, findings);
+    }
     for one in &snapshot.participants {
         let blocks = |ring: &RingSnapshot| ring.blocked_by.iter().any(|who| who.id == one.id);
         if one.stopped == Some(true) && !snapshot.rings.iter().any(blocks) {

@@ -3,7 +3,7 @@
 use std::cell::RefCell;
 use std::collections::HashMap;
 use std::fs::OpenOptions;
-use std::io::{BufWriter, Write};
+use std::io::{self, BufWriter, Write};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 
@@ -15,7 +15,7 @@ use serde::ser::{Serialize, SerializeStruct, Serializer};
 use crate::Found;
 use crate::cli::{Common, DumpArgs};
 use crate::damaged;
-use crate::decode;
+use crate::decode::{self, HEADER_BYTES, PacketJson};
 use crate::failure::{Failure, Result};
 use crate::json::EntryJson;
 use crate::output::{
@@ -41,14 +41,20 @@ pub(crate) fn run(common: &Common, args: &DumpArgs, output: &mut Output) -> Resu
 /// Dumps what was opened, whole or damaged.
 pub(crate) fn of_target(target: &Target, args: &DumpArgs, output: &mut Output) -> Result<Found> {
     if let Some(path) = &args.raw {
-        return raw(target, path, output);
+        let segment = &target.segment;
+        let name = segment.name().map(ToString::to_string);
+        let copy = |to: &mut dyn Write| inspect::copy_raw(segment, to);
+        raw(name, segment.path(), copy, path, output)?;
+        return Ok(Found::Fine);
     }
     let by_default = if output.json { usize::MAX } else { TABLE_BYTES };
-    let options = EntryOptions { payload_bytes: args.bytes.unwrap_or(by_default), all: args.all };
+    let shown_bytes = args.bytes.unwrap_or(by_default);
+    let options = EntryOptions { payload_bytes: shown_bytes.max(HEADER_BYTES), all: args.all };
     let pids = inspect::participants(&target.segment).into_iter().map(|one| (one.id, one.pid));
     let dump = Dump {
         target,
         options,
+        shown_bytes,
         pids: pids.collect(),
         failed: RefCell::new(None),
         faults: RefCell::new(0),
@@ -66,13 +72,19 @@ pub(crate) fn of_target(target: &Target, args: &DumpArgs, output: &mut Output) -
     Ok(Found::when(dump.faults.take() != 0))
 }
 
-fn raw(target: &Target, path: &Path, output: &mut Output) -> Result<Found> {
+/// Copies all bytes of `from`, which is of a segment or of what is left of one, into a new file.
+pub(crate) fn raw(
+    name: Option<String>,
+    from: &Path,
+    copy: impl FnOnce(&mut dyn Write) -> io::Result<u64>,
+    path: &Path,
+    output: &mut Output,
+) -> Result<()> {
     let failed = |source| Failure::File { path: path.to_owned(), source };
     let file =
         OpenOptions::new().write(true).create_new(true).mode(0o600).open(path).map_err(failed)?;
     let mut to = BufWriter::new(file);
-    let copied =
-        inspect::copy_raw(&target.segment, &mut to).and_then(|bytes| to.flush().map(|()| bytes));
+    let copied = copy(&mut to).and_then(|bytes| to.flush().map(|()| bytes));
     let bytes = match copied {
         Ok(bytes) => bytes,
         Err(error) => {
@@ -81,23 +93,24 @@ fn raw(target: &Target, path: &Path, output: &mut Output) -> Result<Found> {
             return Err(failed(error));
         }
     };
-    let from = target.segment.path().display().to_string();
+    let from = from.display();
     if output.json {
         output.json(&serde_json::json!({
-            "segment": target.segment.name().map(ToString::to_string),
-            "path": from,
+            "segment": name,
+            "path": from.to_string(),
             "bytes": bytes,
             "raw": path.display().to_string(),
-        }))?;
+        }))
     } else {
-        output.line(&format!("{bytes} bytes of {from} copied to {}", path.display()))?;
+        output.line(&format!("{bytes} bytes of {from} copied to {}", path.display()))
     }
-    Ok(Found::Fine)
 }
 
 struct Dump<'a> {
     target: &'a Target,
     options: EntryOptions,
+    /// Most bytes of each payload, of which more may be read: those of a header.
+    shown_bytes: usize,
     pids: HashMap<u16, u32>,
     failed: RefCell<Option<Failure>>,
     faults: RefCell<u64>,
@@ -108,10 +121,19 @@ impl Dump<'_> {
         self.target.segment.ring_config(index).map_or("", |ring| &ring.name)
     }
 
-    fn entries(&self, index: usize) -> Result<impl Iterator<Item = EntrySnapshot>> {
+    /// The entries of a ring, each with its header where it is a packet or stop signal.
+    fn entries(
+        &self,
+        index: usize,
+    ) -> Result<impl Iterator<Item = (EntrySnapshot, Option<PacketJson>)>> {
         let entries = Entries::of_segment(&self.target.segment, index, self.options)?;
-        Ok(entries.inspect(|entry| {
+        Ok(entries.map(|mut entry| {
             *self.faults.borrow_mut() += u64::from(entry.fault.is_some());
+            let Some(bytes) = &mut entry.payload else { return (entry, None) };
+            let header = decode::packet(entry.kind, bytes, entry.len as usize);
+            let header = header.map(|(header, _)| header);
+            bytes.truncate(self.shown_bytes);
+            (entry, header)
         }))
     }
 
@@ -132,7 +154,9 @@ impl Dump<'_> {
             })
             .flat_map(move |(index, entries)| {
                 let ring = self.ring_name(index);
-                entries.map(move |entry| EntryJson::of(ring, &entry, self.pid(&entry)))
+                entries.map(move |(entry, header)| {
+                    EntryJson::of(ring, &entry, header, self.pid(&entry))
+                })
             })
     }
 
@@ -163,8 +187,8 @@ impl Dump<'_> {
                     ">PUT AGO",
                     "PAYLOAD",
                 ]);
-                for entry in entries.by_ref().take(ROWS_AT_ONCE) {
-                    table.row(self.row(&entry));
+                for (entry, header) in entries.by_ref().take(ROWS_AT_ONCE) {
+                    table.row(self.row(&entry, header.as_ref()));
                 }
                 output.table(table)?;
             }
@@ -172,7 +196,7 @@ impl Dump<'_> {
         Ok(())
     }
 
-    fn row(&self, entry: &EntrySnapshot) -> Vec<comfy_table::Cell> {
+    fn row(&self, entry: &EntrySnapshot, header: Option<&PacketJson>) -> Vec<comfy_table::Cell> {
         let mut flags = Vec::new();
         if !entry.inline {
             flags.push("data".to_owned());
@@ -190,10 +214,7 @@ impl Dump<'_> {
         if entry.payload.is_some() && shown < entry.len as usize && shown != 0 {
             payload.push_str(&format!("\n... {} more", entry.len as usize - shown));
         }
-        if let Some(bytes) = &entry.payload
-            && bytes.len() == entry.len as usize
-            && let Some((header, _)) = decode::packet(entry.kind, bytes)
-        {
+        if let Some(header) = header {
             payload = format!("{}\n{payload}", header.line());
         }
         if let Some(fault) = entry.fault {

@@ -129,9 +129,9 @@ pub(crate) fn get(common: &Common, args: &GetArgs, output: &mut Output) -> Resul
 fn write_record(args: &GetArgs, kind: u8, bytes: &[u8], output: &mut Output) -> Result<()> {
     if output.json {
         let format = if args.wire { crate::cli::Format::Hex } else { crate::cli::Format::Auto };
-        return output.json_line(&Decoded::of(kind, bytes, true, format));
+        return output.json_line(&Decoded::of(kind, bytes, bytes.len(), usize::MAX, format));
     }
-    let decoded = if args.wire { None } else { decode::packet(kind, bytes) };
+    let decoded = if args.wire { None } else { decode::packet(kind, bytes, bytes.len()) };
     let payload = decoded.as_ref().map_or(bytes, |(_, payload)| payload);
     match args.framing {
         Framing::Lines => {

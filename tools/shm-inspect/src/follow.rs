@@ -14,7 +14,7 @@ const EAGER: u32 = 200;
 
 static INTERRUPTED: AtomicBool = AtomicBool::new(false);
 
-/// Makes Ctrl-C end what follows in order, instead of at once.
+/// Makes Ctrl-C, and SIGTERM and SIGHUP, end what follows in order, instead of at once.
 ///
 /// # Errors
 /// When the system refuses the handler.
@@ -45,17 +45,22 @@ pub(crate) trait Watcher {
 pub(crate) enum End {
     /// The watcher has enough, or Ctrl-C.
     Enough,
-    /// The ring is closed or destroyed, and everything in it was seen.
+    /// The ring is closed or destroyed, or a copy, and everything in it was seen.
     Closed,
     /// The ring holds garbage: nothing can be followed past it.
     Damaged,
 }
 
-/// Follows a ring with so many bytes of each payload.
+/// Follows a ring with so many bytes of each payload; `copy`: into which nothing comes any more.
 ///
 /// # Errors
 /// Those of the watcher.
-pub(crate) fn follow(tap: &mut Tap, bytes: usize, watcher: &mut impl Watcher) -> Result<End> {
+pub(crate) fn follow(
+    tap: &mut Tap,
+    bytes: usize,
+    copy: bool,
+    watcher: &mut impl Watcher,
+) -> Result<End> {
     let mut idle = 0;
     loop {
         let mut tapped_all = Vec::new();
@@ -78,7 +83,7 @@ pub(crate) fn follow(tap: &mut Tap, bytes: usize, watcher: &mut impl Watcher) ->
         if polled.damaged {
             return Ok(End::Damaged);
         }
-        if polled.ended && !found {
+        if (polled.ended || copy) && !found {
             return Ok(End::Closed);
         }
         idle = if found { 0 } else { idle + 1 };

@@ -59,7 +59,7 @@ pub(crate) fn run(common: &Common, args: &HzArgs, output: &mut Output) -> Result
         last: None,
         lines: 0,
     };
-    let end = follow(&mut tap, 0, meter)?;
+    let end = follow(&mut tap, 0, segment.name().is_none(), meter)?;
     if end != End::Enough {
         // The rest of an interval that nobody waits for.
         meter.print()?;

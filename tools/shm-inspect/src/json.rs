@@ -8,11 +8,12 @@ use ringway::queue::{QueueStats, Side};
 use ringway::shm::inspect::{
     BlockKind, Blocker, Hold, ParticipantSnapshot, RingSnapshot, RoleSnapshot, SegmentSnapshot,
 };
-use ringway::shm::segment::{Salvage, SegmentEntry};
+use ringway::shm::segment::Salvage;
 use serde::Serialize;
 
 pub(crate) use entry::EntryJson;
 
+use crate::looks::Looked;
 use crate::output::hex;
 
 #[derive(Serialize)]
@@ -109,9 +110,9 @@ impl SegmentJson {
     }
 
     /// A file that could not be read.
-    pub(crate) fn unreadable(entry: &SegmentEntry, error: String) -> Self {
-        let (name, path) = (entry.name.to_string(), entry.path.display().to_string());
-        Self { error: Some(error), ..Self::empty(Some(name), path, entry.total_bytes) }
+    pub(crate) fn unreadable(looked: &Looked, error: String) -> Self {
+        let (name, path) = (looked.name.clone(), looked.path.display().to_string());
+        Self { error: Some(error), ..Self::empty(Some(name), path, looked.bytes) }
     }
 
     fn empty(segment: Option<String>, path: String, bytes: u64) -> Self {

@@ -1,34 +1,29 @@
 //! `list`: what there is.
 
-use ringway::error::OpenError;
-use ringway::shm::inspect::SegmentSnapshot;
-use ringway::shm::segment::SegmentEntry;
-
 use crate::Found;
 use crate::cli::Common;
 use crate::failure::Result;
 use crate::json::SegmentJson;
-use crate::looks;
+use crate::looks::{self, Looked};
 use crate::output::{Columns, Output, bad, bad_when, cell, duration, or_dash};
 use crate::target::place;
 
-pub(crate) fn run(common: &Common, output: &mut Output) -> Result<Found> {
-    let Some(looked) = looks::all(common)? else {
+pub(crate) fn run(common: &Common, named: &[String], output: &mut Output) -> Result<Found> {
+    let Some(found) = looks::all(common, named)? else {
         output.note(&format!("{} is not there yet", place(common).display()));
         if output.json {
             output.json(&[(); 0])?;
         }
         return Ok(Found::Fine);
     };
-    let found: Vec<_> = looked.into_iter().map(|looked| (looked.entry, looked.snapshot)).collect();
-    let wrong = found.iter().any(|(_, looked)| match looked {
+    let wrong = found.iter().any(|looked| match &looked.snapshot {
         Ok(snapshot) => snapshot.rings.iter().any(|ring| !ring.faults.is_empty()),
         Err(_) => true,
     });
     if output.json {
-        let json = found.iter().map(|(entry, looked)| match looked {
+        let json = found.iter().map(|looked| match &looked.snapshot {
             Ok(snapshot) => SegmentJson::of(snapshot, false),
-            Err(error) => SegmentJson::unreadable(entry, error.to_string()),
+            Err(error) => SegmentJson::unreadable(looked, error.to_string()),
         });
         output.json(&json.collect::<Vec<_>>())?;
     } else if found.is_empty() {
@@ -39,10 +34,7 @@ pub(crate) fn run(common: &Common, output: &mut Output) -> Result<Found> {
     Ok(Found::when(wrong))
 }
 
-fn table(
-    found: &[(SegmentEntry, std::result::Result<SegmentSnapshot, OpenError>)],
-    output: &mut Output,
-) -> Result<()> {
+fn table(found: &[Looked], output: &mut Output) -> Result<()> {
     let mut table = Columns::new(&[
         "SEGMENT",
         ">BYTES",
@@ -56,16 +48,18 @@ fn table(
         ">DEAD",
         ">AGE",
     ]);
-    for (entry, looked) in found {
-        let Ok(snapshot) = looked else {
+    for looked in found {
+        let Ok(snapshot) = &looked.snapshot else {
             let mut row =
-                vec![cell(&entry.name), cell(entry.total_bytes), cell("-"), bad("unreadable")];
+                vec![cell(&looked.name), cell(looked.bytes), cell("-"), bad("unreadable")];
             row.resize_with(11, || cell("-"));
             table.row(row);
             continue;
         };
         let alive =
             |wanted| snapshot.participants.iter().filter(|one| one.alive == Some(wanted)).count();
+        // Of a copy nobody can say.
+        let known = |count: usize| or_dash((!snapshot.is_copy()).then_some(count));
         let stopped = snapshot.participants.iter().filter(|one| one.stopped == Some(true)).count();
         let sum = |number: fn(&ringway::shm::inspect::RingSnapshot) -> u64| {
             snapshot.rings.iter().map(number).sum::<u64>()
@@ -77,26 +71,27 @@ fn table(
         let state = match (damaged, snapshot.control.destroyed) {
             (true, _) => "damaged",
             (false, true) => "destroyed",
+            (false, false) if snapshot.is_copy() => "a copy",
             (false, false) => "live",
         };
         table.row(vec![
-            cell(&entry.name),
+            cell(&looked.name),
             cell(snapshot.total_bytes),
             cell(format!("{:?}", snapshot.lifetime).to_lowercase()),
-            bad_when(state != "live", state),
+            bad_when(!matches!(state, "live" | "a copy"), state),
             cell(snapshot.rings.len()),
             cell(format!("{about}{}", sum(|ring| ring.qsize))),
             cell(sum(|ring| ring.in_flight)),
-            cell(alive(true)),
-            bad_when(stopped != 0, stopped),
-            bad_when(alive(false) != 0, alive(false)),
+            cell(known(alive(true))),
+            bad_when(stopped != 0, known(stopped)),
+            bad_when(alive(false) != 0, known(alive(false))),
             cell(or_dash(snapshot.age.map(duration))),
         ]);
     }
     output.table(table)?;
-    for (entry, looked) in found {
-        if let Err(error) = looked {
-            output.line(&format!("\n{}: {error}", entry.name))?;
+    for Looked { name, snapshot, .. } in found {
+        if let Err(error) = snapshot {
+            output.line(&format!("\n{name}: {error}"))?;
         }
     }
     Ok(())

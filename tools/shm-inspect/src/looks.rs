@@ -1,6 +1,7 @@
 //! Looking at all segments of the directory, once or again and again.
 
 use std::collections::HashMap;
+use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use ringway::error::OpenError;
@@ -11,17 +12,25 @@ use crate::cli::Common;
 use crate::failure::{Failure, Result};
 use crate::target::{Target, directory};
 
-/// One file of the directory, and what was seen of it.
+/// One file, and what was seen of it.
 pub(crate) struct Looked {
-    pub(crate) entry: SegmentEntry,
+    /// The segment's name, or a copy's path.
+    pub(crate) name: String,
+    pub(crate) path: PathBuf,
+    pub(crate) bytes: u64,
     pub(crate) snapshot: std::result::Result<SegmentSnapshot, OpenError>,
 }
 
-/// Looks at everything in the directory; `Ok(None)` where it is not there and nobody named it.
+/// Looks at everything in the directory, or at what is named; `Ok(None)` where the directory is not there
+/// and nobody named it.
 ///
 /// # Errors
-/// When the directory that was named is missing, or may not be read.
-pub(crate) fn all(common: &Common) -> Result<Option<Vec<Looked>>> {
+/// When the directory that was named is missing, or may not be read; as [`Target::open`] for what is
+/// named.
+pub(crate) fn all(common: &Common, named: &[String]) -> Result<Option<Vec<Looked>>> {
+    if !named.is_empty() {
+        return named.iter().map(|name| look_at(common, name)).collect::<Result<_>>().map(Some);
+    }
     let directory = match directory(common) {
         Ok(directory) => directory,
         // It is made with the first segment. One that was named on purpose should be there.
@@ -30,32 +39,51 @@ pub(crate) fn all(common: &Common) -> Result<Option<Vec<Looked>>> {
         Err(error) => return Err(error.into()),
     };
     let mut all = Vec::new();
-    for entry in Segment::list(&directory)? {
-        let opened = Segment::open_readonly(&directory, &entry.name);
+    for SegmentEntry { name, path, total_bytes: bytes, .. } in Segment::list(&directory)? {
+        let opened = Segment::open_readonly(&directory, &name);
         match opened.and_then(|segment| SegmentSnapshot::take(&segment)) {
             // Removed meanwhile.
             Err(OpenError::NotFound { .. }) => {}
-            snapshot => all.push(Looked { entry, snapshot }),
+            snapshot => all.push(Looked { name: name.to_string(), path, bytes, snapshot }),
         }
     }
     Ok(Some(all))
 }
 
-/// What can be read: all segments, or the one that is named.
+/// Looks at a segment, a ring of one, or a copy: one that is damaged is seen, too, and not an error.
+fn look_at(common: &Common, name: &str) -> Result<Looked> {
+    let snapshot = match Target::open(common, name) {
+        Ok(target) => Ok(SegmentSnapshot::take_rings(&target.segment, target.rings())?),
+        Err(Failure::Open(error @ OpenError::Corrupt { .. })) => Err(error),
+        Err(failure) => return Err(failure),
+    };
+    let (path, bytes) = match &snapshot {
+        Ok(snapshot) => (snapshot.path.clone(), snapshot.total_bytes),
+        Err(OpenError::Corrupt { path, .. }) => {
+            let bytes = std::fs::metadata(path).map_or(0, |stat| stat.len());
+            (path.clone(), bytes)
+        }
+        Err(_) => (PathBuf::from(name), 0),
+    };
+    // Of a segment its name alone: the ring is in the snapshot.
+    let name = match &snapshot {
+        Ok(SegmentSnapshot { name: Some(name), .. }) => name.clone(),
+        Ok(_) => path.display().to_string(),
+        Err(_) => name.to_owned(),
+    };
+    Ok(Looked { name, path, bytes, snapshot })
+}
+
+/// What can be read: all segments, or those that are named.
 ///
 /// # Errors
-/// As [`all`] and [`Target::open`].
-pub(crate) fn readable(common: &Common, segment: Option<&str>) -> Result<Vec<SegmentSnapshot>> {
-    match segment {
-        Some(name) => {
-            let target = Target::open(common, name)?;
-            Ok(vec![SegmentSnapshot::take_rings(&target.segment, target.rings())?])
-        }
-        None => {
-            let all = all(common)?.unwrap_or_default();
-            Ok(all.into_iter().filter_map(|looked| looked.snapshot.ok()).collect())
-        }
+/// As [`all`]; those of the damage where what is named is damaged.
+pub(crate) fn readable(common: &Common, named: &[String]) -> Result<Vec<SegmentSnapshot>> {
+    let looks = all(common, named)?.unwrap_or_default().into_iter().map(|looked| looked.snapshot);
+    if named.is_empty() {
+        return Ok(looks.filter_map(std::result::Result::ok).collect());
     }
+    Ok(looks.collect::<std::result::Result<_, OpenError>>()?)
 }
 
 /// Numbers per second between two looks.

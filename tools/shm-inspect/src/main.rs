@@ -69,7 +69,7 @@ fn main() -> ExitCode {
 
 fn run(cli: &Cli, output: &mut Output) -> Result<Found> {
     match &cli.verb {
-        Verb::List => list::run(&cli.common, output),
+        Verb::List { segments } => list::run(&cli.common, segments, output),
         Verb::Show { target } => show::run(&cli.common, target, output),
         Verb::Dump(args) => dump::run(&cli.common, args, output),
         Verb::Peek(args) => peek::run(&cli.common, args, output),
@@ -81,8 +81,8 @@ fn run(cli: &Cli, output: &mut Output) -> Result<Found> {
         Verb::Put(args) => feed::put(&cli.common, args, output),
         Verb::Get(args) => feed::get(&cli.common, args, output),
         Verb::Clean(args) => clean::run(&cli.common, args, output),
-        Verb::Doctor => doctor::run(&cli.common, output),
-        Verb::Metrics => metrics::run(&cli.common, output),
+        Verb::Doctor { segments } => doctor::run(&cli.common, segments, output),
+        Verb::Metrics { segments } => metrics::run(&cli.common, segments, output),
         Verb::Man { into } => man::run(into.as_deref(), output),
         Verb::Completions { shell } => {
             let mut script = Vec::new();

@@ -6,7 +6,7 @@ use ringway::shm::inspect::{RingSnapshot, SegmentSnapshot};
 
 use crate::Found;
 use crate::cli::Common;
-use crate::failure::Result;
+use crate::failure::{Failure, Result};
 use crate::looks::{Looked, all};
 use crate::output::Output;
 
@@ -63,6 +63,9 @@ const RINGS: &[(&str, &str, &str, OfRing)] = &[
     ("dead_lettered_total", "counter", "Packets delivered too often.", |ring| {
         Some(ring.counters.dead_lettered as f64)
     }),
+    ("dead_letters_kept_total", "counter", "Packets kept though delivered too often.", |ring| {
+        Some(ring.counters.dead_letters_kept as f64)
+    }),
     ("put_blocked_seconds_total", "counter", "Time that puts waited for room.", |ring| {
         Some(ring.counters.put_blocked_ns as f64 / 1e9)
     }),
@@ -75,18 +78,22 @@ fn flag(on: bool) -> f64 {
     f64::from(u8::from(on))
 }
 
-pub(crate) fn run(common: &Common, output: &mut Output) -> Result<Found> {
-    let looks = all(common)?.unwrap_or_default();
+pub(crate) fn run(common: &Common, named: &[String], output: &mut Output) -> Result<Found> {
+    if output.json {
+        return Err(Failure::Usage("metrics are a text; list --json has the same numbers".into()));
+    }
+    let looks = all(common, named)?.unwrap_or_default();
     let mut text = String::new();
     head(&mut text, "segment_readable", "gauge", "1 where the file is a segment that can be read.");
-    for Looked { entry, snapshot } in &looks {
-        let name = label(&entry.name.to_string());
+    for Looked { name, snapshot, .. } in &looks {
+        let name = label(name);
         line(&mut text, "segment_readable", &format!("segment=\"{name}\""), flag(snapshot.is_ok()));
     }
     let readable: Vec<_> =
         looks.iter().filter_map(|looked| looked.snapshot.as_ref().ok()).collect();
-    let segment = |look: &SegmentSnapshot| {
-        format!("segment=\"{}\"", label(look.name.as_deref().unwrap_or_default()))
+    let segment = |look: &SegmentSnapshot| match &look.name {
+        Some(name) => format!("segment=\"{}\"", label(name)),
+        None => format!("segment=\"{}\"", label(&look.path.display().to_string())),
     };
     head(&mut text, "segment_bytes", "gauge", "Size of the segment.");
     for look in &readable {

@@ -8,7 +8,7 @@ use serde::Serialize;
 
 use crate::Found;
 use crate::cli::{Common, PeekArgs};
-use crate::decode::Decoded;
+use crate::decode::{Decoded, HEADER_BYTES};
 use crate::failure::Result;
 use crate::follow::{End, Watcher, end_on_interrupt, follow};
 use crate::output::{Columns, Output, cell, duration, lines, or_dash};
@@ -41,7 +41,8 @@ pub(crate) fn run(common: &Common, args: &PeekArgs, output: &mut Output) -> Resu
     let wanted = args.packets.unwrap_or(u64::MAX);
     let (mut shown, mut findings) = (0, false);
     let mut table = Table::new(output);
-    let options = EntryOptions { payload_bytes: args.bytes, all: false };
+    let read_bytes = args.bytes.saturating_add(HEADER_BYTES);
+    let options = EntryOptions { payload_bytes: read_bytes, all: false };
     let mut last = None;
     for entry in Entries::of_segment(&segment, ring, options)? {
         findings |= entry.fault.is_some();
@@ -51,8 +52,8 @@ pub(crate) fn run(common: &Common, args: &PeekArgs, output: &mut Output) -> Resu
         }
         shown += 1;
         last = Some(entry.position);
-        let complete =
-            entry.payload.as_ref().is_some_and(|bytes| bytes.len() == entry.len as usize);
+        let decoded =
+            entry.payload.as_deref().map(|bytes| decode(args, entry.kind, bytes, entry.len));
         let age = age(entry.put_at_ns);
         let line = PacketLine {
             position: entry.position,
@@ -61,10 +62,8 @@ pub(crate) fn run(common: &Common, args: &PeekArgs, output: &mut Output) -> Resu
             redeliveries: entry.redeliveries,
             age_seconds: age.map(|age| age.as_secs_f64()),
             consistent: entry.consistent,
-            payload_complete: complete,
-            payload: entry
-                .payload
-                .map(|bytes| Decoded::of(entry.kind, &bytes, complete, args.format)),
+            payload_complete: decoded.as_ref().is_some_and(|payload| payload.complete),
+            payload: decoded,
         };
         table.add(line, age, output)?;
     }
@@ -82,7 +81,7 @@ pub(crate) fn run(common: &Common, args: &PeekArgs, output: &mut Output) -> Resu
     end_on_interrupt()?;
     let mut tap = tap;
     let watcher = &mut Follow { args, output, shown, wanted, missed: 0, last };
-    let end = follow(&mut tap, args.bytes, watcher)?;
+    let end = follow(&mut tap, read_bytes, copy, watcher)?;
     let missed = watcher.missed;
     if missed != 0 {
         output.warn(&format!("{missed} packets passed too fast to be seen"));
@@ -91,6 +90,11 @@ pub(crate) fn run(common: &Common, args: &PeekArgs, output: &mut Output) -> Resu
         output.warn("the ring holds what no ringway writes: see shm-inspect dump");
     }
     Ok(Found::when(findings || missed != 0 || end == End::Damaged))
+}
+
+/// Decodes what was read of a record of `len` bytes.
+fn decode(args: &PeekArgs, kind: u8, bytes: &[u8], len: u32) -> Decoded {
+    Decoded::of(kind, bytes, len as usize, args.bytes, args.format)
 }
 
 /// What was there already is a table; what comes, lines.
@@ -146,8 +150,7 @@ impl Watcher for Follow<'_> {
         if self.last.is_some_and(|last| passed.position <= last) {
             return Ok(false);
         }
-        let complete = passed.payload.len() == passed.len as usize;
-        let payload = Decoded::of(passed.kind, &passed.payload, complete, self.args.format);
+        let payload = decode(self.args, passed.kind, &passed.payload, passed.len);
         self.shown += 1;
         if self.output.json {
             self.output.json_line(&PacketLine {
@@ -157,12 +160,13 @@ impl Watcher for Follow<'_> {
                 redeliveries: passed.redeliveries,
                 age_seconds: None,
                 consistent: true,
-                payload_complete: complete,
+                payload_complete: payload.complete,
                 payload: Some(payload),
             })?;
         } else {
             let what = payload.decoded_as;
-            let text = payload.lines().replace('\n', "\n    ");
+            let more = if payload.complete { "" } else { "\n..." };
+            let text = format!("{}{more}", payload.lines()).replace('\n', "\n    ");
             self.output.line(&format!("{} {what} {}: {text}", passed.position, passed.len))?;
         }
         Ok(self.shown >= self.wanted)

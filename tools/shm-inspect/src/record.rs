@@ -1,7 +1,7 @@
 //! `record` and `replay`: the packets of a ring into a file, and back into a ring.
 
 use std::fs::{File, OpenOptions};
-use std::io::{self, BufReader, BufWriter, Write};
+use std::io::{self, BufReader, BufWriter, Seek, Write};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 use std::time::{Duration, Instant};
@@ -26,10 +26,9 @@ pub(crate) fn record(common: &Common, args: &RecordArgs, output: &mut Output) ->
     let file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&args.file);
     let mut to = BufWriter::new(file.map_err(failed)?);
     tape::write_header(&mut to, unix_ns(), &args.ring).map_err(failed)?;
-    to.flush().map_err(failed)?;
     end_on_interrupt()?;
     output.note("recording; Ctrl-C ends it");
-    let recorder = &mut Recorder {
+    let mut recorder = Recorder {
         to,
         file: &args.file,
         began: Instant::now(),
@@ -39,11 +38,27 @@ pub(crate) fn record(common: &Common, args: &RecordArgs, output: &mut Output) ->
         last_ns: 0,
         packets: 0,
         missed: 0,
+        whole: Whole::default(),
     };
-    let end =
-        if recorder.wanted == 0 { End::Enough } else { follow(&mut tap, usize::MAX, recorder)? };
-    recorder.to.flush().map_err(failed)?;
-    let (packets, missed) = (recorder.packets, recorder.missed);
+    recorder.flush()?;
+    let copy = segment.name().is_none();
+    let ended = match recorder.wanted {
+        0 => Ok(End::Enough),
+        _ => follow(&mut tap, usize::MAX, copy, &mut recorder),
+    };
+    let ended = ended.and_then(|end| recorder.flush().map(|()| end));
+    let Recorder { to, whole, .. } = recorder;
+    let (end, problem) = match ended {
+        Ok(end) => (end, None),
+        Err(Failure::File { source, .. }) => {
+            // A disk that is full, say. Without half a frame at its end it is a recording.
+            let (file, _) = to.into_parts();
+            file.set_len(whole.bytes).map_err(failed)?;
+            (End::Enough, Some(source))
+        }
+        Err(other) => return Err(other),
+    };
+    let Whole { packets, missed, .. } = whole;
     if output.json {
         output.json(&serde_json::json!({
             "ring": args.ring,
@@ -55,10 +70,21 @@ pub(crate) fn record(common: &Common, args: &RecordArgs, output: &mut Output) ->
         let file = args.file.display();
         output.line(&format!("{packets} packets of {} in {file}, {missed} missed", args.ring))?;
     }
+    if let Some(problem) = &problem {
+        output.warn(&format!("{}: {problem}; the recording ends before that", args.file.display()));
+    }
     if end == End::Damaged {
         output.warn("the ring holds what no ringway writes: see shm-inspect dump");
     }
-    Ok(Found::when(missed != 0 || end == End::Damaged))
+    Ok(Found::when(missed != 0 || end == End::Damaged || problem.is_some()))
+}
+
+/// What of a recording is in its file for certain, and ends with a frame.
+#[derive(Clone, Copy, Debug, Default)]
+struct Whole {
+    bytes: u64,
+    packets: u64,
+    missed: u64,
 }
 
 struct Recorder<'a> {
@@ -72,9 +98,18 @@ struct Recorder<'a> {
     last_ns: u64,
     packets: u64,
     missed: u64,
+    whole: Whole,
 }
 
 impl Recorder<'_> {
+    /// Writes what was taken up. Killed afterwards, the program leaves all of it.
+    fn flush(&mut self) -> Result<()> {
+        let failed = self.failed();
+        let bytes = self.to.flush().and_then(|()| self.to.stream_position()).map_err(failed)?;
+        self.whole = Whole { bytes, packets: self.packets, missed: self.missed };
+        Ok(())
+    }
+
     fn failed(&self) -> impl FnOnce(io::Error) -> Failure + use<> {
         let path = self.file.to_owned();
         move |source| Failure::File { path, source }
@@ -102,9 +137,7 @@ impl Watcher for Recorder<'_> {
 
     fn looked(&mut self, found: bool) -> Result<bool> {
         if found {
-            // Killed, it leaves all frames up to here.
-            let failed = self.failed();
-            self.to.flush().map_err(failed)?;
+            self.flush()?;
         }
         Ok(self.until.is_some_and(|until| self.began.elapsed() >= until))
     }

@@ -40,6 +40,7 @@ pub(crate) fn all(snapshot: &SegmentSnapshot, one: bool, output: &mut Output) ->
     counters(snapshot, output)?;
     rates(snapshot, output)?;
     holds(snapshot, output)?;
+    waiters(snapshot, output)?;
     faults(snapshot, output)?;
     memory(snapshot, output)
 }
@@ -138,15 +139,15 @@ pub(crate) fn life(one: &ParticipantSnapshot) -> &'static str {
     if one.stopped == Some(true) { "stopped" } else { alive(one.alive) }
 }
 
+fn is_stopped(snapshot: &SegmentSnapshot, id: u16) -> bool {
+    snapshot.participants.iter().any(|one| one.id == id && one.stopped == Some(true))
+}
+
 pub(crate) fn blockers(snapshot: &SegmentSnapshot, ring: &RingSnapshot) -> String {
-    let stopped = |id| {
-        let mut participants = snapshot.participants.iter();
-        participants.any(|one| one.id == id && one.stopped == Some(true))
-    };
     let name = |blocker: &ringway::shm::inspect::Blocker| {
         let dead = match blocker.alive {
             Some(false) => ", dead",
-            _ if stopped(blocker.id) => ", stopped",
+            _ if is_stopped(snapshot, blocker.id) => ", stopped",
             _ => "",
         };
         let age =
@@ -302,7 +303,9 @@ fn holds(snapshot: &SegmentSnapshot, output: &mut Output) -> Result<()> {
                 cell(hold.kind.name()),
                 cell(id_or_dash(hold.id)),
                 cell(or_dash(hold.pid)),
-                bad_when(hold.alive == Some(false), alive(hold.alive)),
+                bad_when(hold.alive == Some(false) || is_stopped(snapshot, hold.id), {
+                    if is_stopped(snapshot, hold.id) { "stopped" } else { alive(hold.alive) }
+                }),
                 cell(hold.n),
                 cell(or_dash(hold.age.map(duration))),
                 cell(or_dash(hold.at_most.map(duration))),
@@ -316,6 +319,29 @@ fn holds(snapshot: &SegmentSnapshot, output: &mut Output) -> Result<()> {
         }
     }
     output.section("HOLDS", table)
+}
+
+/// Who waits, for what, and for whom.
+fn waiters(snapshot: &SegmentSnapshot, output: &mut Output) -> Result<()> {
+    let mut table =
+        Columns::new(&["RING", ">ID", ">PID", "NAME", "ALIVE", "WAITS FOR", "HELD UP BY"]);
+    for ring in &snapshot.rings {
+        let (for_packets, for_room) = (&ring.waiters.get, &ring.waiters.put);
+        let all = for_packets.iter().map(|&id| (id, "packets"));
+        for (id, what) in all.chain(for_room.iter().map(|&id| (id, "room"))) {
+            let who = snapshot.participants.iter().find(|one| one.id == id);
+            table.row(vec![
+                cell(&ring.name),
+                cell(id),
+                cell(or_dash(who.map(|one| one.pid))),
+                cell(who.map_or("-", |one| &one.name)),
+                bad_when(who.is_some_and(|one| one.alive == Some(false)), who.map_or("?", life)),
+                cell(what),
+                bad_when(!ring.blocked_by.is_empty(), blockers(snapshot, ring)),
+            ]);
+        }
+    }
+    output.section("WAITERS", table)
 }
 
 fn faults(snapshot: &SegmentSnapshot, output: &mut Output) -> Result<()> {

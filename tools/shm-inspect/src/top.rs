@@ -25,9 +25,9 @@ struct TopJson {
 
 pub(crate) fn run(common: &Common, args: &TopArgs, output: &mut Output) -> Result<Found> {
     let mut before = Before::default();
-    before.rates(&readable(common, None)?);
+    before.rates(&readable(common, &args.segments)?);
     std::thread::sleep(args.interval);
-    let looks = readable(common, None)?;
+    let looks = readable(common, &args.segments)?;
     let rates = before.rates(&looks);
     let mut rows: Vec<_> = looks
         .iter()

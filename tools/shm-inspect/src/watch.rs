@@ -15,15 +15,18 @@ use state::State;
 
 pub(crate) fn run(common: &Common, args: &WatchArgs) -> Result<Found> {
     use std::io::IsTerminal;
+    if common.json || common.quiet {
+        return Err(Failure::Usage("watch is a screen and nothing else; see list and top".into()));
+    }
     if !std::io::stdout().is_terminal() {
         return Err(Failure::Usage("watch needs a terminal; see list, top and metrics".into()));
     }
-    let segment = args.segment.as_deref();
+    let named: Vec<_> = args.segment.iter().cloned().collect();
     let mut state = State::new(args.interval, colourful());
     // What is not there is an error now; what vanishes later is shown.
-    state.looked(Ok(readable(common, segment)?));
+    state.looked(Ok(readable(common, &named)?));
     let mut terminal = ratatui::try_init().map_err(Failure::Output)?;
-    let done = refresh(common, segment, &mut state, &mut terminal);
+    let done = refresh(common, &named, &mut state, &mut terminal);
     // Whatever happened: the terminal is to be usable.
     let restored = ratatui::try_restore().map_err(Failure::Output);
     done.and(restored)?;
@@ -36,7 +39,7 @@ fn colourful() -> bool {
 
 fn refresh(
     common: &Common,
-    segment: Option<&str>,
+    named: &[String],
     state: &mut State,
     terminal: &mut ratatui::DefaultTerminal,
 ) -> Result<()> {
@@ -63,7 +66,7 @@ fn refresh(
         if Instant::now() >= due {
             due = Instant::now() + state.interval;
             if !state.paused {
-                state.looked(readable(common, segment));
+                state.looked(readable(common, named));
             }
         }
     }

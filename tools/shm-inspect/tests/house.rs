@@ -106,15 +106,21 @@ fn the_doctor_finds_what_is_wrong_and_its_commands_mend_it() {
     let live = Helper::start("live+0", &place);
     std::fs::write(place.file("noise"), b"no segment").unwrap();
     std::fs::set_permissions(place.file("noise"), PermissionsExt::from_mode(0o600)).unwrap();
+    let open = Helper::start("open+0", &place);
+    std::fs::set_permissions(place.file("open"), PermissionsExt::from_mode(0o644)).unwrap();
     let findings = place.json(1, &["doctor"]);
     for one in findings.as_array().unwrap() {
         assert_keys(one, "severity about what mend");
         // What is wrong can be mended.
         assert!(one["severity"] == "ok" || one["mend"].is_string(), "{one}");
     }
-    for (name, severity) in
-        [("empty", "warning"), ("full", "warning"), ("live", "ok"), ("noise", "problem")]
-    {
+    for (name, severity) in [
+        ("empty", "warning"),
+        ("full", "warning"),
+        ("live", "ok"),
+        ("noise", "problem"),
+        ("open", "problem"),
+    ] {
         assert_eq!(about(&findings, name)["severity"], severity, "{name}: {findings}");
     }
     assert!(about(&findings, "full")["what"].as_str().unwrap().contains("1 packets are left"));
@@ -131,7 +137,7 @@ fn the_doctor_finds_what_is_wrong_and_its_commands_mend_it() {
     let program = std::path::Path::new(env!("CARGO_BIN_EXE_shm-inspect"));
     let path =
         format!("{}:{}", program.parent().unwrap().display(), std::env::var("PATH").unwrap());
-    for name in ["empty", "full", "live"] {
+    for name in ["empty", "full", "live", "open"] {
         let findings = place.json(1, &["doctor"]);
         let mend = about(&findings, name)["mend"].as_str().unwrap().to_owned();
         let mut shell = std::process::Command::new("sh");
@@ -144,7 +150,7 @@ fn the_doctor_finds_what_is_wrong_and_its_commands_mend_it() {
             findings.as_array().unwrap().iter().find(still).is_none()
         });
     }
-    drop(live);
+    drop((live, open));
 }
 
 #[test]
@@ -227,6 +233,7 @@ fn metrics_say_what_show_says() {
         ("ringway_gets_total", &ring["counters"]["gets"]),
         ("ringway_put_bytes_total", &ring["counters"]["bytes_put"]),
         ("ringway_high_water_packets", &ring["counters"]["high_water"]),
+        ("ringway_dead_letters_kept_total", &ring["counters"]["dead_letters_kept"]),
     ] {
         assert_eq!(Some(value(metric)), field.as_f64(), "{metric}");
     }
@@ -240,6 +247,7 @@ fn metrics_say_what_show_says() {
 
     std::fs::write(place.file("noise"), b"no segment").unwrap();
     std::fs::set_permissions(place.file("noise"), PermissionsExt::from_mode(0o600)).unwrap();
+    assert_eq!(place.run(&["metrics", "--json"]).status.code(), Some(2), "it is no JSON");
     let samples = parse(&place.text(1, &["metrics"]));
     let readable = |of: &str| {
         let is = |(name, labels, _): &&Sample| {

@@ -23,6 +23,15 @@ fn helper() {
             let _reservation = queue.reserve(20).unwrap();
             ready_to_be_killed();
         }
+        // Waits for room, or for a packet.
+        "put" | "get" => {
+            let queue = sides(Side::Multi, Side::Multi).queue().unwrap();
+            announce();
+            match job.as_str() {
+                "put" => queue.put(b"one too many").unwrap(),
+                _ => _ = queue.get(),
+            }
+        }
         other => panic!("unknown job {other}"),
     }
 }
@@ -68,6 +77,41 @@ fn a_stopped_reader_is_named_as_what_blocks_the_ring() {
         assert_eq!(entries[0]["payload_text"], "held");
         assert_eq!(entries[1]["state"], "ready");
     }
+}
+
+#[test]
+fn who_waits_is_shown_with_what_for_and_for_whom() {
+    let place = Place::new();
+    let queue = place.descriptor("x").queue().unwrap();
+    let waits = |what: &str, helper: &Helper| {
+        let row = |text: &str| {
+            let (_, table) = text.split_once("WAITERS\n")?;
+            let pid = helper.pid().to_string();
+            let row = table.lines().find(|line| line.split_whitespace().nth(2) == Some(&*pid))?;
+            row.contains(&format!("  {what} ")).then(|| row.to_owned())
+        };
+        let mut found = None;
+        wait_until("it is shown to wait", || {
+            found = row(&place.text(0, &["show", "x"]));
+            found.is_some()
+        });
+        found.unwrap()
+    };
+    let getter = Helper::start("get", &place);
+    assert!(waits("packets", &getter).trim_end().ends_with('-'), "nobody holds it up");
+    drop(getter);
+    queue.put(b"held").unwrap();
+    let holder = Helper::start("lease", &place);
+    holder.stop();
+    while queue.try_put(b"full").is_ok() {}
+    let putter = Helper::start("put", &place);
+    let row = waits("room", &putter);
+    assert!(row.contains(&format!("(pid {}, stopped) reading", holder.pid())), "{row}");
+    assert!(row.contains("queue") && row.contains("yes"), "{row}");
+    // Who holds it is said to be stopped there, too.
+    let text = place.text(0, &["show", "x"]);
+    let (_, holds) = text.split_once("HOLDS\n").unwrap();
+    assert!(holds.lines().nth(1).unwrap().contains("stopped"), "{text}");
 }
 
 #[test]

@@ -5,6 +5,7 @@ mod support;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::process::{Child, Output, Stdio};
 
+use nix::sys::signal::Signal;
 use ringway::queue::{Queue, RecordKind, Side, Wait};
 use ringway::routing::Packet;
 use serde_json::Value;
@@ -69,9 +70,8 @@ impl Running {
         line
     }
 
-    fn interrupt(&self) {
-        let pid = nix::unistd::Pid::from_raw(self.0.id() as i32);
-        nix::sys::signal::kill(pid, nix::sys::signal::Signal::SIGINT).unwrap();
+    fn signal(&self, signal: Signal) {
+        nix::sys::signal::kill(nix::unistd::Pid::from_raw(self.0.id() as i32), signal).unwrap();
     }
 
     /// Waits for its end; returns the exit code, and the rest of both outputs.
@@ -305,7 +305,13 @@ fn a_replay_at_the_original_rate_is_not_faster_than_the_recording() {
 }
 
 #[test]
-fn record_ends_on_interrupt_with_everything_in_the_file() {
+fn record_ends_on_a_signal_with_everything_in_the_file() {
+    for signal in [Signal::SIGINT, Signal::SIGTERM, Signal::SIGHUP] {
+        record_until(signal);
+    }
+}
+
+fn record_until(signal: Signal) {
     let place = Place::new();
     let _helper = Helper::start("busy", &place);
     let tape = place.file("busy.tape");
@@ -314,7 +320,7 @@ fn record_ends_on_interrupt_with_everything_in_the_file() {
     wait_until("something is recorded", || {
         std::fs::metadata(tape).is_ok_and(|stat| stat.len() > 10_000)
     });
-    record.interrupt();
+    record.signal(signal);
     let (code, said, _) = record.end();
     let said: Value = serde_json::from_str(&said).unwrap();
     let (packets, missed) = (said["packets"].as_u64().unwrap(), said["missed"].as_u64().unwrap());

@@ -156,6 +156,7 @@ fn watch_needs_a_terminal_and_something_to_watch() {
     let output = place.run(&["watch"]);
     assert_eq!(output.status.code(), Some(2));
     assert!(String::from_utf8(output.stderr).unwrap().contains("needs a terminal"));
-    let screen = Screen::start(&place, &["watch", "nope"], true);
-    assert_eq!(screen.end(), 2);
+    for arguments in [&["watch", "nope"][..], &["watch", "--json"], &["watch", "-q"]] {
+        assert_eq!(Screen::start(&place, arguments, true).end(), 2, "{arguments:?}");
+    }
 }

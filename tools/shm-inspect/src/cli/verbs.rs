@@ -61,13 +61,13 @@ Examples:
   shm-inspect peek job-42:words --as hex
   shm-inspect peek job-42:words --json | jq -r .text")]
 pub(crate) struct PeekArgs {
-    /// A ring, or one in a copy
+    /// A ring, also one in a copy
     #[arg(value_name = "RING")]
     pub(crate) ring: String,
     /// Most packets to show [default: all that wait; with --follow, no limit]
     #[arg(short = 'n', value_name = "N")]
     pub(crate) packets: Option<u64>,
-    /// Go on with those that are put, until the ring is closed or the program is ended
+    /// Go on with those that are put, until the ring is closed (a copy is) or the program is ended
     #[arg(long)]
     pub(crate) follow: bool,
     /// How to show the payloads
@@ -92,7 +92,7 @@ Examples:
   shm-inspect watch
   shm-inspect watch job-42 --interval 0.2")]
 pub(crate) struct WatchArgs {
-    /// A segment [default: all of them]
+    /// A segment, a ring of one, or a copy in a file [default: all segments]
     #[arg(value_name = "SEGMENT")]
     pub(crate) segment: Option<String>,
     /// Seconds between two looks
@@ -121,8 +121,11 @@ pub(crate) struct HzArgs {
 }
 
 #[derive(Debug, Args)]
-#[command(after_help = "Examples:\n  shm-inspect top\n  shm-inspect top -n 3 --interval 5")]
+#[command(after_help = "Examples:\n  shm-inspect top\n  shm-inspect top job-42 -n 3 --interval 5")]
 pub(crate) struct TopArgs {
+    /// Segments, or copies in files [default: all segments]
+    #[arg(value_name = "SEGMENT")]
+    pub(crate) segments: Vec<String>,
     /// Most rings to list
     #[arg(short = 'n', value_name = "N", default_value_t = 20)]
     pub(crate) rings: usize,
@@ -133,7 +136,8 @@ pub(crate) struct TopArgs {
 
 #[derive(Debug, Args)]
 #[command(after_help = "\
-Ends when the ring is closed, or on Ctrl-C; the file is complete up to there.
+Ends when the ring is closed, or on Ctrl-C; the file is complete up to there. Of a copy in a file,
+--waiting takes the packets that waited in it.
 
 Examples:
   shm-inspect record job-42:words words.tape

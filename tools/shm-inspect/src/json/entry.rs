@@ -3,7 +3,7 @@
 use ringway::shm::inspect::{EntrySnapshot, EntryState};
 use serde::Serialize;
 
-use crate::decode::{PacketJson, packet};
+use crate::decode::PacketJson;
 use crate::output::hex;
 
 #[derive(Serialize)]
@@ -33,7 +33,12 @@ pub(crate) struct EntryJson {
 }
 
 impl EntryJson {
-    pub(crate) fn of(ring: &str, entry: &EntrySnapshot, pid: Option<u32>) -> Self {
+    pub(crate) fn of(
+        ring: &str,
+        entry: &EntrySnapshot,
+        packet: Option<PacketJson>,
+        pid: Option<u32>,
+    ) -> Self {
         let payload = entry.payload.as_deref();
         let complete = payload.is_some_and(|bytes| bytes.len() == entry.len as usize);
         let text = payload.and_then(|bytes| std::str::from_utf8(bytes).ok());
@@ -55,10 +60,7 @@ impl EntryJson {
             payload_hex: payload.map(hex),
             payload_text: text.filter(|_| complete).map(ToOwned::to_owned),
             payload_complete: complete,
-            packet: payload
-                .filter(|_| complete)
-                .and_then(|bytes| packet(entry.kind, bytes))
-                .map(|(header, _)| header),
+            packet,
             stamp: format!("{:016x}", entry.stamp),
             claim: entry.claim.map(|claim| format!("{claim:016x}")),
             consistent: entry.consistent,
