@@ -31,6 +31,8 @@ pub(crate) static MODELS: &[Model] = &[
     recover::DEAD_WRITER,
     recover::DEAD_READER,
     recover::SCRUB_OR_ADOPT,
+    recover::SCRUB_LEASES_LAPPED,
+    recover::SCRUB_CLAIMS_LAPPED,
     recover::RETURNED_BY_PRODUCER,
     recover::GIVE_BACK_HINT,
     close::SEAL_MPSC,

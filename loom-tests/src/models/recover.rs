@@ -201,3 +201,76 @@ fn give_back_hint(case: Case) {
     }
     expect_same(all, vec![30, 31]);
 }
+
+pub(crate) const SCRUB_LEASES_LAPPED: Model = Model {
+    name: "scrub_leases_lapped",
+    promise: "a joiner that scrubs while entries are used anew before it leaves no lease of the dead",
+    bound: Some(2),
+    min_iterations: 120,
+    without: &["light_barrier_missing"],
+    points: &[],
+    mutants: &["scrub_stops_when_lapped"],
+    body: scrub_leases_lapped,
+};
+
+fn scrub_leases_lapped(case: Case) {
+    let rig = Rig::new(Multi, Multi);
+    fill(&rig, 0..8);
+    let first = rig.take(BOB).expect("the ring is full");
+    let _held = rig.take(ANN).expect("the ring is full");
+    rig.kernel.bury(ANN);
+    let (successor, bob) = (rig.clone(), rig.clone());
+    let ((), put) = case.two(
+        move || scrub_as(&successor, ANN),
+        move || {
+            assert_eq!(bob.finish(&first, BOB), 0);
+            expect_put(bob.put(&ProducerCache::default(), BOB, 30))
+        },
+    );
+    // The successor lives: nobody would take what its id still held.
+    let expected = (1..8).chain(put.then_some(30)).collect();
+    expect_same(values(&rig.drain()), expected);
+}
+
+pub(crate) const SCRUB_CLAIMS_LAPPED: Model = Model {
+    name: "scrub_claims_lapped",
+    promise: "a joiner that scrubs while entries are used anew before it leaves no claim of the dead",
+    bound: Some(2),
+    min_iterations: 280,
+    without: &["light_barrier_missing"],
+    points: &[],
+    mutants: &["scrub_stops_when_lapped"],
+    body: scrub_claims_lapped,
+};
+
+fn scrub_claims_lapped(case: Case) {
+    let rig = Rig::new(Multi, Multi);
+    fill(&rig, 0..1);
+    let _claim = rig.ring.claim(&ProducerCache::default(), 1, ANN).expect("there is room");
+    fill(&rig, 2..8);
+    rig.kernel.bury(ANN);
+    let (successor, bob) = (rig.clone(), rig.clone());
+    let ((), put) = case.two(
+        move || scrub_as(&successor, ANN),
+        move || {
+            assert_eq!(bob.get(BOB), Some(0));
+            expect_put(bob.put(&ProducerCache::default(), BOB, 30))
+        },
+    );
+    // The successor lives: everybody would wait for what its id still wrote.
+    let expected = (2..8).chain(put.then_some(30)).collect();
+    expect_same(values(&rig.drain()), expected);
+}
+
+fn fill(rig: &Rig, values: std::ops::Range<u8>) {
+    let cache = ProducerCache::default();
+    for value in values {
+        assert!(expect_put(rig.put(&cache, EVE, value)));
+    }
+}
+
+/// A new participant gets the id of a dead one.
+fn scrub_as(rig: &Rig, id: u16) {
+    assert!(rig.kernel.join(id), "nobody else is after it");
+    recovery::scrub_ring(&rig.ring, id);
+}

@@ -152,33 +152,68 @@ impl Ring {
     pub fn scrub(&self, id: u16) -> bool {
         let mut found = false;
         if self.geometry().consumers == Side::Multi {
-            // Leases: from the frontier up to the first entry that was never taken.
-            let mut pos = self.reclaim_limit();
-            for _ in 0..self.entries {
-                let (word, stamp) = self.load_stamp(pos);
-                if stamp.lap != self.bits.lap(pos) || stamp.state == State::Ready {
-                    break;
-                }
-                if stamp.state == State::Reading && stamp.owner == id {
-                    found |= self.return_to_anyone(pos, word, stamp.n);
-                }
-                pos += stamp.n;
-            }
+            found |= self.scrub_leases(id);
         }
         crate::sync::crash_point("scrub.between_leases_and_claims");
         if self.geometry().producers == Side::Multi {
-            // Claims: from the first record not exposed, along the claim words.
-            let mut pos = self.exposed().pos;
-            for _ in 0..self.entries {
-                let (_, claim) = self.load_claim(pos);
-                if claim.lap != self.bits.lap(pos) || claim.state == State::Closed {
+            found |= self.scrub_claims(id);
+        }
+        found
+    }
+
+    /// Leases: from the frontier up to the first entry that was never taken.
+    ///
+    /// Others go on meanwhile, and may use an entry anew before we look at it. Whatever `id` holds keeps
+    /// the frontier, so nothing is missed by going on from there.
+    fn scrub_leases(&self, id: u16) -> bool {
+        let mut found = false;
+        let mut pos = self.reclaim_limit();
+        // `pos` grows with every turn, and all that `id` holds lies within so many entries.
+        for _ in 0..=self.entries {
+            let (word, stamp) = self.load_stamp(pos);
+            let lap = self.bits.lap(pos);
+            if stamp.lap > lap && !crate::sync::mutant("scrub_stops_when_lapped") {
+                let limit = self.reclaim_limit();
+                if limit <= pos {
                     break;
                 }
-                if claim.owner == id {
-                    found |= self.skip_claim_of_dead(pos, id);
-                }
-                pos += claim.n;
+                pos = limit;
+                continue;
             }
+            if stamp.lap != lap || stamp.state == State::Ready {
+                break;
+            }
+            if stamp.state == State::Reading && stamp.owner == id {
+                found |= self.return_to_anyone(pos, word, stamp.n);
+            }
+            pos += stamp.n;
+        }
+        found
+    }
+
+    /// Claims: from the first record not exposed, along the claim words; as above, since no consumer
+    /// passes a claim without a stamp.
+    fn scrub_claims(&self, id: u16) -> bool {
+        let mut found = false;
+        let mut pos = self.exposed().pos;
+        for _ in 0..=self.entries {
+            let (_, claim) = self.load_claim(pos);
+            let lap = self.bits.lap(pos);
+            if claim.lap > lap && !crate::sync::mutant("scrub_stops_when_lapped") {
+                let exposed = self.exposed().pos;
+                if exposed <= pos {
+                    break;
+                }
+                pos = exposed;
+                continue;
+            }
+            if claim.lap != lap || claim.state == State::Closed {
+                break;
+            }
+            if claim.owner == id {
+                found |= self.skip_claim_of_dead(pos, id);
+            }
+            pos += claim.n;
         }
         found
     }
