@@ -3,6 +3,7 @@
 use std::fs;
 use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};
 use std::path::{Path, PathBuf};
+use std::process::Command;
 
 use ringway::error::OpenError;
 use ringway::queue::QueueDescriptor;
@@ -29,7 +30,10 @@ fn shared_place() -> Option<(Place, PathBuf)> {
     let place = place();
     set_mode(place.path(), 0o711);
     let program = place.path().join("peer");
-    fs::copy(env!("CARGO_BIN_EXE_peer"), &program).unwrap();
+    // By another process: a program cannot start while somebody has it open for writing, and what
+    // other tests fork in this one would for a moment inherit such a descriptor.
+    let copied = Command::new("cp").arg(env!("CARGO_BIN_EXE_peer")).arg(&program).status().unwrap();
+    assert!(copied.success(), "copying the peer: {copied}");
     set_mode(&program, 0o755);
     Some((place, program))
 }
