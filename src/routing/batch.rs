@@ -111,19 +111,22 @@ impl BatchRouter {
     /// The first [`SendError`] of a group that could pick no target; the others have the packet.
     #[inline]
     pub fn buffer(&mut self, packet: &PacketRef<'_>) -> Result<Buffered, SendError> {
-        self.buffer_as(packet, packet.origin())
+        self.buffer_as(packet, packet.origin()).map_err(|error| *error)
     }
 
     /// The same with another provenance.
     ///
     /// # Errors
-    /// As [`BatchRouter::buffer`].
+    /// As [`BatchRouter::buffer`]; boxed, so that what nearly always comes back fits a register.
     #[inline]
     pub(crate) fn buffer_as(
         &mut self,
         packet: &PacketRef<'_>,
         origin: Option<Origin<'_>>,
-    ) -> Result<Buffered, SendError> {
+    ) -> Result<Buffered, Box<SendError>> {
+        if self.groups.len() == 1 {
+            return self.buffer_in(0, packet, origin);
+        }
         let mut result = Buffered { targets: 0, flush_due: false };
         let mut problem = None;
         for group in 0..self.groups.len() {
@@ -148,12 +151,12 @@ impl BatchRouter {
         nth: usize,
         packet: &PacketRef<'_>,
         origin: Option<Origin<'_>>,
-    ) -> Result<Buffered, SendError> {
-        packet.check()?;
+    ) -> Result<Buffered, Box<SendError>> {
+        packet.check().map_err(boxed)?;
         let (Some(group), Some(lanes)) = (self.groups.get_mut(nth), self.lanes.get_mut(nth)) else {
-            return Err(SendError::NoSuchTarget);
+            return Err(boxed(SendError::NoSuchTarget));
         };
-        let targets = match group.select(packet, &mut self.random)? {
+        let targets = match group.select(packet, &mut self.random).map_err(boxed)? {
             Selection::One(target) => target..target + 1,
             // Nothing of it is in the queues yet: the shortest buffer among those with room.
             Selection::FirstFree(turn) => {
@@ -169,7 +172,7 @@ impl BatchRouter {
         let mut result = Buffered { targets: 0, flush_due: false };
         for target in targets {
             let lane = &mut lanes[target];
-            lane.push(packet, origin, group.targets[target].input_index)?;
+            lane.push(packet, origin, group.targets[target].input_index).map_err(boxed)?;
             self.buffered += 1;
             result.targets += 1;
             result.flush_due |= lane.is_long();
@@ -274,6 +277,11 @@ impl BatchRouter {
     pub fn is_sink(&self) -> bool {
         self.groups.is_empty()
     }
+}
+
+#[cold]
+fn boxed(error: impl Into<SendError>) -> Box<SendError> {
+    Box::new(error.into())
 }
 
 impl std::fmt::Debug for BatchRouter {

@@ -188,6 +188,15 @@ impl<'a> KeyRef<'a> {
         }
     }
 
+    /// The canonical encoding in a word, where it is at hand, and how many bytes it has.
+    #[inline(always)]
+    pub(super) fn short(&self) -> Option<(u128, usize)> {
+        match &self.inner {
+            Inner::Short(_, short) => Some((short.word(), short.len())),
+            _ => None,
+        }
+    }
+
     /// The text, where the key is one.
     #[inline]
     #[must_use]
@@ -224,7 +233,7 @@ impl<'a> KeyRef<'a> {
         match &self.inner {
             Inner::Key(key) => encode(key, sink),
             Inner::Str(text) => encode_text(text, sink),
-            Inner::Short(_, short) => sink.put_word(short.word(), short.len()),
+            Inner::Short(_, short) => sink.put(&short.word().to_le_bytes()[..short.len()]),
             Inner::Encoded(bytes) => sink.put(bytes),
         }
     }

@@ -47,7 +47,7 @@ impl Lane {
         input_index: u32,
     ) -> Result<(), WireError> {
         let room = self.bytes.get_mut(self.used..).unwrap_or_default();
-        let len = match packet.encode_roomy(input_index, origin, room) {
+        let len = match packet.encode_short(input_index, origin, room) {
             Some(len) => len,
             None => self.push_slowly(packet, origin, input_index)?,
         };
@@ -56,8 +56,8 @@ impl Lane {
         Ok(())
     }
 
-    /// The same where there may be too little room.
-    #[cold]
+    /// The same for any packet, and where there may be too little room.
+    #[inline(never)]
     fn push_slowly(
         &mut self,
         packet: &PacketRef<'_>,

@@ -6,7 +6,6 @@
 use xxhash_rust::xxh3::xxh3_64;
 
 use super::key::STR;
-use super::wire::{Cursor, Sink};
 
 /// Up to 16 bytes as a word, the first lowest, zeros above; `None` where there are more. A few moves
 /// instead of a call that copies.
@@ -106,68 +105,54 @@ impl ShortText {
     }
 }
 
-/// Writes where there is room to spare: what is short goes in moves of a fixed length, which also
-/// change some of the bytes behind it. Where there is too little room, it says so in the end.
-pub(super) struct Roomy<'a> {
-    buffer: &'a mut [u8],
+/// Room for what stands before a payload, where that is short: written in moves of a fixed length, each
+/// of which also changes some of the bytes behind it.
+pub(super) struct ShortRoom<'a> {
+    room: &'a mut [u8; SHORT_ROOM],
     at: usize,
-    fits: bool,
 }
 
-impl<'a> Roomy<'a> {
+/// The head, three numbers, a name and a key, and a word's spare.
+const SHORT_ROOM: usize = 2 + 3 * 8 + 3 * size_of::<u128>();
+
+impl<'a> ShortRoom<'a> {
+    /// The front of `buffer`, behind a head of two bytes; `None` where it is too short.
     #[inline(always)]
-    pub(super) fn new(buffer: &'a mut [u8]) -> Self {
-        Self { buffer, at: 0, fits: true }
+    pub(super) fn new(buffer: &'a mut [u8]) -> Option<Self> {
+        Some(Self { room: buffer.first_chunk_mut()?, at: 2 })
     }
 
-    /// How many bytes were written; `None` where there was too little room.
+    /// Writes a number; `None` where it has more than eight bytes.
     #[inline(always)]
-    pub(super) fn finish(self) -> Option<usize> {
-        self.fits.then_some(self.at)
-    }
-}
-
-impl Sink for Roomy<'_> {
-    #[inline(always)]
-    fn put_number(&mut self, number: u64) {
-        match number_word(number) {
-            Some((word, len)) => self.put_word(word.into(), len),
-            None => {
-                let mut bytes = [0; 16];
-                let mut cursor = Cursor::new(&mut bytes);
-                cursor.put_number(number);
-                let len = cursor.finish().unwrap_or_default();
-                self.put(&bytes[..len]);
-            }
-        }
-    }
-
-    #[inline(always)]
-    fn put(&mut self, bytes: &[u8]) {
-        if let Some(word) = short_word(bytes) {
-            return self.put_word(word, bytes.len());
-        }
-        let end = self.at.saturating_add(bytes.len());
-        match self.buffer.get_mut(self.at..end) {
-            Some(room) => room.copy_from_slice(bytes),
-            None => self.fits = false,
-        }
-        self.at = end;
-    }
-
-    #[inline(always)]
-    fn put_word(&mut self, word: u128, len: usize) {
-        match self.buffer.get_mut(self.at..).and_then(<[u8]>::first_chunk_mut) {
-            Some(room) => *room = word.to_le_bytes(),
-            None => self.fits = false,
-        }
+    pub(super) fn put_number(&mut self, number: u64) -> Option<()> {
+        let (word, len) = number_word(number)?;
+        *self.room.get_mut(self.at..)?.first_chunk_mut()? = word.to_le_bytes();
         self.at += len;
+        Some(())
+    }
+
+    /// Writes the first `len` bytes of a word.
+    #[inline(always)]
+    pub(super) fn put_word(&mut self, word: u128, len: usize) -> Option<()> {
+        *self.room.get_mut(self.at..)?.first_chunk_mut()? = word.to_le_bytes();
+        self.at += len;
+        Some(())
+    }
+
+    /// Writes the head, and says where the payload begins.
+    #[inline(always)]
+    pub(super) fn finish(self, head: [u8; 2]) -> usize {
+        [self.room[0], self.room[1]] = head;
+        self.at
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use super::super::{KeyRef, PacketRef, PartitionKey, ProvenanceRef};
+    use super::super::wire::{Cursor, Sink};
+    use super::super::{
+        InstanceId, KeyRef, KnownInstance, Origin, PacketRef, PartitionKey, PartitionStrategy,
+    };
     use super::*;
 
     #[test]
@@ -189,16 +174,18 @@ mod tests {
         let around =
             (0..64).flat_map(|bit| [-1, 0, 1].map(|d| (1_u64 << bit).wrapping_add_signed(d)));
         for number in around.chain([0x0012_3456_789a_bcde, 0x0fed_cba9_8765_4321]) {
-            let (mut bytes, mut room) = ([0; 16], [0xee; 64]);
+            let (mut bytes, mut room) = ([0; 16], [0xee; SHORT_ROOM]);
             let mut cursor = Cursor::new(&mut bytes);
             cursor.put_number(number);
             let len = cursor.finish().unwrap();
-            let mut roomy = Roomy::new(&mut room);
-            roomy.put_number(number);
-            assert_eq!(roomy.finish(), Some(len), "{number:#x}");
-            assert_eq!(room[..len], bytes[..len], "{number:#x}");
-            room[len..].fill(0xff);
-            let read = word_number(u64::from_le_bytes(*room.first_chunk().unwrap()));
+            let mut short = ShortRoom::new(&mut room).unwrap();
+            assert_eq!(short.put_number(number).is_some(), len <= 8, "{number:#x}");
+            if len <= 8 {
+                assert_eq!(short.finish([1, 2]), 2 + len, "{number:#x}");
+                assert_eq!((&room[..2], &room[2..2 + len]), (&[1, 2][..], &bytes[..len]));
+            }
+            bytes[len..].fill(0xff);
+            let read = word_number(u64::from_le_bytes(*bytes.first_chunk().unwrap()));
             assert_eq!(read, (len <= 8).then_some((number, len)), "{number:#x}");
         }
         // Zero in two bytes, and a number that does not end.
@@ -224,25 +211,42 @@ mod tests {
     }
 
     #[test]
-    fn with_room_to_spare_or_without_the_same_bytes_are_written_or_none_claimed() {
+    fn a_short_record_has_the_same_bytes_as_any_other() {
         let text = "0123456789abcdefghijklmnop";
+        let (mut short, mut long) = (0, 0);
         for len in 0..text.len() {
-            let mut packet = PacketRef::new(&text.as_bytes()[..len]);
-            packet.partition_key = Some(KeyRef::from(&text[..len]));
-            let from = ProvenanceRef {
-                upstream_task: &text[..len],
-                upstream_index: 300,
-                sequence: 1 << (2 * len),
-            };
-            let numbered = PacketRef { provenance: Some(from), ..packet };
-            let mut expected = vec![0; numbered.encoded_len()];
-            numbered.encode_into(&mut expected).unwrap();
-            let mut room = [0xee; 256];
-            let written = packet.encode_roomy(0, numbered.origin(), &mut room).unwrap();
-            assert_eq!(room[..written], expected);
-            for short in 0..expected.len() {
-                assert_eq!(packet.encode_roomy(0, numbered.origin(), &mut room[..short]), None);
+            let id = InstanceId::new(&text[..len], 100 * len as u32);
+            let (known, sequence) = (KnownInstance::new(id), 1 << (2 * len));
+            let from = Origin::Known(&known, sequence);
+            let said = from.provenance();
+            for (payload, key, from) in [
+                (len, Some(len), Some(from)),
+                (len, Some(3), Some(Origin::Packets(&said))),
+                (len, Some(3), None),
+                (3, None, Some(from)),
+                (len, None, None),
+            ] {
+                let mut packet = PacketRef::new(&text.as_bytes()[..payload]);
+                packet.partition_key = key.map(|len| KeyRef::from(&text[..len]));
+                let whole = PacketRef { provenance: from.map(Origin::provenance), ..packet };
+                let mut expected = vec![0; whole.encoded_len()];
+                whole.encode_into(&mut expected).unwrap();
+                let mut room = [0xee; SHORT_ROOM];
+                match packet.encode_short(0, from, &mut room) {
+                    Some(written) => assert_eq!((&room[..written], short += 1), (&*expected, ())),
+                    None => long += 1,
+                }
+                // What has no place in a short record is not left out of it.
+                for more in [
+                    PacketRef { timestamp_ns: 7, ..packet },
+                    PacketRef { partition_strategy: Some(PartitionStrategy::Broadcast), ..packet },
+                ] {
+                    assert_eq!(more.encode_short(0, from, &mut room), None);
+                }
+                assert_eq!(packet.encode_short(1, from, &mut room), None);
+                assert_eq!(packet.encode_short(0, from, &mut room[1..]), None);
             }
         }
+        assert!(short > 80 && long > 20, "{short} short, {long} long");
     }
 }

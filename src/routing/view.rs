@@ -10,7 +10,7 @@ use serde::Deserialize;
 
 use super::key::KeyRef;
 use super::packet::decode_payload;
-use super::short::{Roomy, short_word};
+use super::short::{ShortRoom, short_word};
 use super::wire::{Count, Cursor, Reader, Sink, WIRE_VERSION, WireError};
 use super::{InstanceId, Packet, PartitionStrategy, Provenance};
 
@@ -166,22 +166,51 @@ impl<'a> PacketRef<'a> {
         cursor.finish()
     }
 
-    /// The same with another provenance, into a buffer with room to spare, of which the bytes behind the
-    /// record may change, too; `None` where there is too little.
-    #[inline]
-    pub(super) fn encode_roomy(
+    /// The same with another provenance, where the packet is as most are: with a short key and a short
+    /// name at most before its payload. The bytes behind the record may change, too. `None` where it is another, or has too little room;
+    /// then the buffer may hold a part.
+    #[inline(always)]
+    pub(super) fn encode_short(
         &self,
         input_index: u32,
         origin: Option<Origin<'_>>,
         buffer: &mut [u8],
     ) -> Option<usize> {
-        let mut sink = Roomy::new(buffer);
-        self.write_header(input_index, origin, &mut sink);
-        sink.put(self.payload);
-        sink.finish()
+        if self.timestamp_ns != 0 || input_index != 0 || self.partition_strategy.is_some() {
+            return None;
+        }
+        let mut room = ShortRoom::new(buffer)?;
+        let mut flags = 0;
+        if let Some(origin) = origin {
+            flags |= HAS_PROVENANCE;
+            match origin {
+                Origin::Known(known, sequence) => {
+                    room.put_number(sequence)?;
+                    room.put_word(known.word?, known.bytes.len())?;
+                }
+                Origin::Packets(provenance) => {
+                    let name = provenance.upstream_task.as_bytes();
+                    room.put_number(provenance.sequence)?;
+                    room.put_number(provenance.upstream_index.into())?;
+                    room.put_number(name.len() as u64)?;
+                    room.put_word(short_word(name)?, name.len())?;
+                }
+            }
+        }
+        if let Some(key) = &self.partition_key {
+            flags |= HAS_KEY;
+            let (word, len) = key.short()?;
+            room.put_word(word, len)?;
+        }
+        let header = room.finish([WIRE_VERSION, flags]);
+        let end = header.checked_add(self.payload.len())?;
+        if !self.payload.is_empty() {
+            buffer.get_mut(header..end)?.copy_from_slice(self.payload);
+        }
+        Some(end)
     }
 
-    #[inline(always)]
+    #[inline]
     fn write_header(&self, input_index: u32, origin: Option<Origin<'_>>, sink: &mut impl Sink) {
         let mut flags = 0;
         for (present, flag) in [
@@ -214,10 +243,7 @@ impl<'a> PacketRef<'a> {
             }
             Some(Origin::Known(known, sequence)) => {
                 sink.put_number(sequence);
-                match known.word {
-                    Some(word) => sink.put_word(word, known.bytes.len()),
-                    None => sink.put(&known.bytes),
-                }
+                sink.put(&known.bytes);
             }
         }
         if let Some(key) = &self.partition_key {
@@ -346,8 +372,9 @@ mod tests {
                 sent.encode_into(&mut bytes).unwrap();
                 let mut room = [0; 256];
                 let own = Some(Origin::Known(&known, 300));
-                let len = PacketRef::new(b"x").encode_roomy(0, own, &mut room).unwrap();
-                assert_eq!(room[..len] == bytes, expected, "{name}#{index}");
+                if let Some(len) = PacketRef::new(b"x").encode_short(0, own, &mut room) {
+                    assert_eq!(room[..len] == bytes, expected, "{name}#{index}");
+                }
                 let mut packet = PacketRef::new(&[]);
                 assert_eq!(packet.read(&bytes, Some(&known)), Ok(expected), "{name}#{index}");
                 assert_eq!((packet.provenance, packet.payload), (Some(from), &b"x"[..]));

@@ -111,12 +111,6 @@ pub(super) trait Sink {
         self.put_number(bytes.len() as u64);
         self.put(bytes);
     }
-
-    /// The first `len` bytes of a word, lowest first.
-    #[inline]
-    fn put_word(&mut self, word: u128, len: usize) {
-        self.put(&word.to_le_bytes()[..len]);
-    }
 }
 
 /// Counts the bytes.

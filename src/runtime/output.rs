@@ -122,10 +122,10 @@ impl Output {
     }
 
     #[inline]
-    fn buffer(&mut self, packet: &PacketRef<'_>) -> Result<Buffered, SendError> {
+    fn buffer(&mut self, packet: &PacketRef<'_>) -> Result<Buffered, Box<SendError>> {
         self.sequence += 1;
         if let Numbered::None = self.numbered {
-            return self.router.buffer(packet);
+            return self.router.buffer_as(packet, packet.origin());
         }
         let own = Some(Origin::Known(&self.instance, self.sequence));
         let Numbered::Some(flags) = &self.numbered else {
