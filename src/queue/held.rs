@@ -60,9 +60,7 @@ impl Consumer {
                 }
                 let taken = match self.core.ring.take_plain(state) {
                     Some(taken) => Ok(taken),
-                    None if self.core.ring.stamped_at_cursor(state) => {
-                        self.core.next_single(state)
-                    }
+                    None if self.core.ring.stamped_at_cursor(state) => self.core.next_single(state),
                     None => return None,
                 };
                 match taken {
