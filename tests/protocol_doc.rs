@@ -6,6 +6,9 @@ use std::path::Path;
 /// The source in some folders, all files in one text.
 fn source_of(folders: &[&str]) -> String {
     fn collect(folder: &Path, text: &mut String) {
+        if folder.is_file() {
+            return text.push_str(&std::fs::read_to_string(folder).unwrap());
+        }
         for entry in folder.read_dir().unwrap() {
             let path = entry.unwrap().path();
             if path.is_dir() {
@@ -69,6 +72,12 @@ fn every_crash_point_of_the_source_is_documented_and_no_other() {
     assert_eq!(in_source, documented("Crash points"));
 }
 
+/// The tests named in the last column of a row.
+fn tests_of(row: &str) -> Vec<&str> {
+    let column = row.strip_suffix(" |").and_then(|row| row.rsplit(" | ").next());
+    column.unwrap_or_default().split('`').skip(1).step_by(2).collect()
+}
+
 #[test]
 fn every_row_about_a_death_names_a_test_that_exists() {
     let tests = source_of(&["tests", "shm-tests/tests", "loom-tests/tests", "tools"]);
@@ -78,9 +87,32 @@ fn every_row_about_a_death_names_a_test_that_exists() {
         let rows = rows(section);
         assert!(rows.len() > 10, "{section}: {rows:?}");
         for row in rows {
-            let name = row.strip_suffix("` |").and_then(|row| row.rsplit('`').next());
-            let name = name.unwrap_or_else(|| panic!("a row without a test: {row}"));
-            assert!(tests.contains(name), "there is no test {name}: {row}");
+            let names = tests_of(&row);
+            assert!(!names.is_empty(), "a row without a test: {row}");
+            for name in names {
+                assert!(tests.contains(name), "there is no test {name}: {row}");
+            }
         }
+    }
+}
+
+/// Dies at every point of these files, by number and not by name.
+const AT_ANY: &str = "survivors_balance_the_books_after_a_death_at_any_crash_point";
+const OF_ANY: [&str; 2] = ["src/shm/ring", "src/shm/recovery.rs"];
+
+#[test]
+fn every_crash_point_has_a_test_that_kills_somebody_there() {
+    let tests = source_of(&["tests", "shm-tests/tests"]);
+    let allowed = |c: char| c.is_ascii_lowercase() || c == '_' || c == '.';
+    let of_any = words_after(&source_of(&OF_ANY), "crash_point(\"", allowed);
+    assert!(of_any.len() > 20, "{of_any:?}");
+    for row in rows("Crash points") {
+        let point = row.split('`').nth(1).unwrap();
+        let kills = tests_of(&row).into_iter().any(|name| {
+            let body = tests.split(&format!("#[test]\nfn {name}(")).nth(1).unwrap_or_default();
+            let body = body.split("\n}\n").next().unwrap_or_default();
+            (name == AT_ANY && of_any.contains(point)) || body.contains(&format!("{point}\""))
+        });
+        assert!(kills, "none of its tests comes to {point}: {row}");
     }
 }
