@@ -19,6 +19,7 @@
 //! | `select WAIT Q…` | `ok Q TEXT COUNT`; gets from whichever has something |
 //! | `produce Q PRODUCER PACKETS BATCH MOST LOG` | `ok PACKETS` |
 //! | `consume Q HOLD SEED LOG` | `ok PACKETS` |
+//! | `marked-route Q ROUTED ROUNDS` | `ok`; sends through a router, or puts without one, between two signals to itself |
 //! | `marked Q ROUNDS` | `ok`; puts and gets through owned handles, between two signals to itself |
 //! | `torment-put Q PRODUCER SEED TURNS LOG` | `ok TURNS`; puts in every way there is |
 //! | `torment-get Q SEED TURNS LOG` | `ok TURNS`; gets in every way there is |
@@ -141,6 +142,7 @@ impl Script {
             "select" => self.select(words),
             "produce" | "consume" | "echo" | "ping" => self.working(verb, words),
             "marked" => marked::run(self, words),
+            "marked-route" => marked::route(self, words),
             "torment-put" | "torment-get" | "torment-route" => self.torment(verb, words),
             "die" | "pause" => {
                 let point = words.next()?;

@@ -93,6 +93,10 @@ macro_rules! queue_ops {
         /// Claims room for a packet of `len` bytes, to be written in place and committed, waiting
         /// as long as it takes.
         ///
+        /// A single producer puts nothing else until its reservation ends: a put by the thread that
+        /// reserved is [`PutError::RoleTaken`], puts by others wait. So a reservation that is sent to
+        /// another thread must end before that thread puts, or its put waits for itself.
+        ///
         /// # Errors
         /// As [`Self::put`].
         pub fn reserve(&self, len: usize) -> Result<Reservation, PutError> {

@@ -2,6 +2,7 @@
 
 mod harness;
 mod stopped;
+mod terminal;
 
 use std::collections::HashMap;
 use std::path::Path;

@@ -2,7 +2,8 @@
 
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::getpid;
-use ringway::queue::{RecordKind, Wait};
+use ringway::queue::{QueueBackend, RecordKind, Wait};
+use ringway::routing::{Connection, Packet, Router, RouterConfig};
 
 use super::{Answer, Script, Words, err};
 
@@ -36,6 +37,42 @@ pub(super) fn run(script: &mut Script, words: &mut Words<'_>) -> Answer {
     kill(myself, Signal::SIGWINCH).map_err(err)?;
     for _ in 0..rounds {
         round()?;
+    }
+    kill(myself, Signal::SIGWINCH).map_err(err)?;
+    Ok(String::new())
+}
+
+/// Sends packets through a router, or puts the same bytes without one (`ROUTED` is 0), between two
+/// signals to itself.
+pub(super) fn route(script: &mut Script, words: &mut Words<'_>) -> Answer {
+    let (name, routed, rounds) = (words.next()?, words.number()? != 0, words.number()?);
+    let (descriptor, queue) = script.queues.get(name).ok_or("Usage: it is not open")?.clone();
+    let connection = Connection::new(0, 0, "target", descriptor);
+    let mut router = Router::new(RouterConfig::new(vec![connection])).map_err(err)?;
+    let packet = Packet::new([7; 16]);
+    let mut bytes = vec![0; packet.encoded_len()];
+    packet.encode_into(&mut bytes).map_err(err)?;
+    let backend: &dyn QueueBackend = &**queue.backend();
+    let mut send = || -> Result<(), String> {
+        if routed {
+            return router
+                .send(&packet)
+                .is_complete()
+                .then_some(())
+                .ok_or_else(|| "Incomplete".into());
+        }
+        let mut room =
+            backend.reserve(RecordKind::PACKET, bytes.len(), Wait::Forever).map_err(err)?;
+        room.copy_from_slice(&bytes);
+        room.commit().map_err(err)
+    };
+    for _ in 0..100 {
+        send()?;
+    }
+    let myself = getpid();
+    kill(myself, Signal::SIGWINCH).map_err(err)?;
+    for _ in 0..rounds {
+        send()?;
     }
     kill(myself, Signal::SIGWINCH).map_err(err)?;
     Ok(String::new())

@@ -9,7 +9,7 @@ use nix::sys::ptrace;
 use nix::sys::signal::Signal;
 use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
 use nix::unistd::Pid;
-use ringway::queue::Side;
+use ringway::queue::{QueueConfig, Side};
 use shm_tests::peer::Peer;
 
 use crate::{place, small};
@@ -36,14 +36,32 @@ fn the_watch_sees_the_locked_instructions_of_a_many_sided_ring() {
     assert_eq!((costly.system_calls, costly.fences), (0, 0), "{costly:?}");
 }
 
-/// Counts what a peer executes between its two signals.
+#[test]
+fn a_router_adds_no_system_call_no_fence_and_no_locked_instruction_to_a_put() {
+    for side in [Side::Single, Side::Multi] {
+        let Some((_, without)) = watch_verb(side, &[], "marked-route q 0 3") else { return };
+        let Some((_, with)) = watch_verb(side, &[], "marked-route q 1 3") else { return };
+        // The shared queue has some of its own: the slot of a single producer, the claim of many.
+        assert!(without.locked > 0, "{without:?}");
+        assert_eq!(with, without, "{side:?}");
+    }
+}
+
+/// Counts what a peer executes that puts and gets through owned handles.
 fn watch(side: Side) -> Option<(u32, Costly)> {
+    watch_verb(side, &["producer q", "consumer q"], "marked q 3")
+}
+
+/// Counts what a peer executes between the two signals of a verb.
+fn watch_verb(side: Side, before: &[&str], verb: &str) -> Option<(u32, Costly)> {
     let place = place();
-    let queue = place.queue("watched", small(side, side));
+    let queue =
+        place.queue("watched", QueueConfig { capacity_packets: Some(256), ..small(side, side) });
     let mut peer = place.peer();
     peer.open(&queue);
-    peer.ok("producer q");
-    peer.ok("consumer q");
+    for command in before {
+        peer.ok(*command);
+    }
     let pid = Pid::from_raw(peer.id() as i32);
     match ptrace::seize(pid, ptrace::Options::PTRACE_O_EXITKILL) {
         Ok(()) => {}
@@ -53,7 +71,7 @@ fn watch(side: Side) -> Option<(u32, Costly)> {
         }
         Err(errno) => panic!("tracing: {errno}"),
     }
-    peer.send("marked q 3");
+    peer.send(verb);
     await_stop(pid, Signal::SIGWINCH);
     let memory = File::open(format!("/proc/{pid}/mem")).unwrap();
     let (mut steps, mut costly) = (0, Costly::default());

@@ -164,6 +164,7 @@ impl SegmentView {
             .map(|(&(what, ring, offset), end)| MapPart { what, ring, offset, bytes: end - offset })
             .collect()
     }
+
     /// Says whether somebody holds a role. A system call; true when in doubt.
     #[must_use]
     pub fn role_held(&self, ring: usize, role: Role) -> bool {
