@@ -32,6 +32,9 @@ impl Core {
         wait: Wait,
         mut look: impl FnMut(bool) -> Option<T>,
     ) -> Result<T, Slept> {
+        if let Some(done) = wait::leave_the_woken_alone(|| look(false)) {
+            return Ok(done);
+        }
         let peers = self.peers();
         let header = self.header();
         let local = self.local_waiters(what);
@@ -44,11 +47,10 @@ impl Core {
         // A slice is over when this long has passed since the last look for the dead, however often
         // the doorbell was rung: it is shared by all that this process waits for.
         let mut slice_began = Instant::now();
-        let mut slice_over = false;
         let ended = loop {
             // SYNC waiters: between the bit and the look.
             wait::barrier(header, peers);
-            if let Some(done) = look(slice_over) {
+            if let Some(done) = look(false) {
                 break Ok(done);
             }
             let left = match wait {
@@ -63,9 +65,14 @@ impl Core {
             if woken == Woken::Interrupted && matches!(wait, Wait::Interruptible) {
                 break Err(Slept::Interrupted);
             }
-            slice_over = woken != Woken::Rung || slice_began.elapsed() >= SLICE;
+            let slice_over = woken != Woken::Rung || slice_began.elapsed() >= SLICE;
             if slice_over {
                 slice_began = Instant::now();
+            }
+            // What the wake was for is nearly always there to be seen. The barrier, which interrupts the
+            // CPU of whoever rang, is only for those who sleep again.
+            if let Some(done) = look(slice_over) {
+                break Ok(done);
             }
             seen = doorbell();
             local.again(header, what, self.me);

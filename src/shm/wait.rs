@@ -23,6 +23,8 @@ use std::sync::{Mutex, PoisonError};
 use crate::shm::layout::{RingHeader, WAITER_WORDS, WaiterLine};
 use crate::shm::peers::Peers;
 use crate::sync::Ordering::{AcqRel, Acquire, Relaxed, Release, SeqCst};
+#[cfg(not(loom))]
+use crate::sync::AtomicU64;
 use crate::sync::{AtomicU32, fence, light_barrier};
 
 /// Longest uninterrupted sleep: the bound on what a death at a bad moment costs a sleeper.
@@ -115,6 +117,9 @@ pub fn wake_one(header: &RingHeader, what: For, peers: &dyn Peers) -> bool {
             }
             let id = (index * 64) as u16 + bit.trailing_zeros() as u16;
             if ring_doorbell(peers, id) != 0 {
+                #[cfg(not(loom))]
+                // RELAXED: advice.
+                LAST_WAKE.store(crate::shm::os::monotonic_ns(), Relaxed);
                 return true;
             }
             // Nobody slept there: awake already, or dead. Somebody else may need it.
@@ -127,6 +132,31 @@ pub fn wake_one(header: &RingHeader, what: For, peers: &dyn Peers) -> bool {
         }
     }
     false
+}
+
+/// How long whoever was just woken is left alone.
+#[cfg(not(loom))]
+const COMING_UP: Duration = Duration::from_micros(15);
+
+/// When this process last woke another, on `CLOCK_MONOTONIC`.
+#[cfg(not(loom))]
+static LAST_WAKE: AtomicU64 = AtomicU64::new(0);
+
+/// Looks again and again while somebody whom this process has just woken comes up: the barrier, which
+/// interrupts every CPU that runs one of us, would hit it half-way, and double the time that takes.
+#[cfg(not(loom))]
+pub fn leave_the_woken_alone<T>(mut look: impl FnMut() -> Option<T>) -> Option<T> {
+    // RELAXED: advice.
+    let until = LAST_WAKE.load(Relaxed).saturating_add(COMING_UP.as_nanos() as u64);
+    while crate::shm::os::monotonic_ns() < until {
+        if let Some(found) = look() {
+            return Some(found);
+        }
+        for _ in 0..16 {
+            crate::sync::spin_hint();
+        }
+    }
+    None
 }
 
 /// Picks one of the bits, another one each time: the lowest would always be served first.
