@@ -3,6 +3,8 @@
 use std::collections::BTreeMap;
 use std::mem::{offset_of, size_of};
 
+use ringway::queue::RecordKind;
+use ringway::shm::Lifetime;
 use ringway::shm::layout::*;
 
 const DOC: &str = include_str!("../docs/layout.md");
@@ -130,4 +132,47 @@ fn the_document_gives_the_lock_bytes_as_compiled() {
         assert!(DOC.contains(row), "{row}");
     }
     assert!(LOCK_PARTICIPANT + u64::from(MAX_PARTICIPANTS) < LOCK_ROLE);
+}
+
+/// Values of the constants, by their names.
+macro_rules! values {
+    ($($name:ident)*) => { BTreeMap::from([$((stringify!($name), u64::from($name as u32))),*]) };
+}
+
+#[test]
+fn the_document_gives_the_values_as_compiled() {
+    let compiled = values! {
+        LAYOUT_VERSION MODE_SINGLE_PRODUCER MODE_SINGLE_CONSUMER MODE_TIMESTAMPS STATE_LIVE
+        STATE_DESTROYED ROW_FREE ROW_JOINED RING_OPEN RING_CLOSING RING_CLOSED RING_DESTROYED
+        FLAG_KIND FLAG_IN_DATA FLAG_DEAD_LETTER FLAG_REDELIVERIES INLINE_BYTES
+        INLINE_BYTES_TIMESTAMPED MAX_PARTICIPANTS MAX_RINGS MAX_RING_NAME MAX_PARTICIPANT_NAME
+        UNIT_GRANULE MAX_UNIT
+    };
+    let (_, section) = DOC.split_once("## Values").unwrap();
+    let row = |line: &'static str| {
+        let mut cells = line.split('|').skip(1).map(str::trim);
+        let name = cells.next()?.strip_prefix('`')?.strip_suffix('`')?;
+        let value = cells.next()?;
+        let value = match value.strip_prefix("0x") {
+            Some(hex) => u64::from_str_radix(hex, 16),
+            None => value.parse(),
+        };
+        Some((name, value.unwrap()))
+    };
+    let documented: BTreeMap<_, _> = section.lines().filter_map(row).collect();
+    assert_eq!(documented, compiled);
+    // And none of these families is left out.
+    for line in CODE.lines().filter_map(|line| line.strip_prefix("pub const ")) {
+        let (name, _) = line.split_once(':').unwrap_or((line, ""));
+        let families = ["MODE_", "STATE_", "ROW_", "RING_", "FLAG_", "MAX_"];
+        let derived = ["MODE_ALL", "RING_HEADER_BYTES"].contains(&name);
+        if families.iter().any(|family| name.starts_with(family)) && !derived {
+            assert!(documented.contains_key(name), "{name}");
+        }
+    }
+    assert_eq!(&MAGIC, b"RINGWAY\0");
+    let lifetimes = [Lifetime::Keep, Lifetime::Ephemeral, Lifetime::Job];
+    assert_eq!(lifetimes.map(|lifetime| lifetime as u32), [1, 2, 3]);
+    let kinds = [RecordKind::RAW, RecordKind::PACKET, RecordKind::STOP, RecordKind::TYPED];
+    assert_eq!(kinds.map(|kind| kind.0), [0, 1, 2, 3]);
 }

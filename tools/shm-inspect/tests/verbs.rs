@@ -57,6 +57,18 @@ fn small() -> Geometry {
     }
 }
 
+/// Not a test of its own: what helper processes run.
+#[test]
+fn helper() {
+    let Some((job, place)) = helper_job() else { return };
+    assert_eq!(job, "many");
+    let directory = Directory::open(&place, None).unwrap();
+    let mut config = SegmentConfig::new("many".parse().unwrap(), Lifetime::Job);
+    config.rings = (0..1000).map(|ring| RingConfig::new(format!("r{ring}"), small())).collect();
+    let _segment = Segment::create(&directory, &config).unwrap();
+    ready_to_be_killed();
+}
+
 #[test]
 fn the_json_has_the_documented_shape() {
     let place = Place::new();
@@ -288,10 +300,10 @@ fn garbage_says_what_is_wrong_and_at_which_byte() {
 #[test]
 fn a_thousand_rings_are_no_problem() {
     let place = Place::new();
-    let directory = Directory::open(place.path(), None).unwrap();
-    let mut config = SegmentConfig::new("many".parse().unwrap(), Lifetime::Job);
-    config.rings = (0..1000).map(|ring| RingConfig::new(format!("r{ring}"), small())).collect();
-    let _segment = Segment::create(&directory, &config).unwrap();
+    let _helper = Helper::start("many", &place);
+    assert_eq!(place.json(0, &["list"])[0]["rings"].as_array().unwrap().len(), 1000);
+    let table = place.text(0, &["list"]);
+    assert!(table.lines().nth(1).unwrap().contains(" 1000 "), "{table}");
     let shown = place.json(0, &["show", "many"]);
     assert_eq!(shown["rings"].as_array().unwrap().len(), 1000);
     assert_eq!(shown["rings"][999]["name"], "r999");
