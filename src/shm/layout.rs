@@ -260,7 +260,7 @@ pub struct SharedLine {
     pub get_waiters: AtomicU32,
     /// Bit w is set when word w of the put waiters may have a bit.
     pub put_waiters: AtomicU32,
-    /// A large claim that waits for room: see `ring::multi`. 0 for none.
+    /// A large claim that waits for room: see `queue::large_claim`. 0 for none.
     pub large_claim: AtomicU64,
     /// Packets claimed but never committed: their writer died, or dropped the reservation.
     pub skipped: AtomicU64,

@@ -22,9 +22,9 @@ use std::sync::{Mutex, PoisonError};
 
 use crate::shm::layout::{RingHeader, WAITER_WORDS, WaiterLine};
 use crate::shm::peers::Peers;
-use crate::sync::Ordering::{AcqRel, Acquire, Relaxed, Release, SeqCst};
 #[cfg(not(loom))]
 use crate::sync::AtomicU64;
+use crate::sync::Ordering::{AcqRel, Acquire, Relaxed, Release, SeqCst};
 use crate::sync::{AtomicU32, fence, light_barrier};
 
 /// Longest uninterrupted sleep: the bound on what a death at a bad moment costs a sleeper.
