@@ -264,15 +264,15 @@ pub(crate) fn measure(cpus: CpuPair, task: &Task) -> Result<Measured> {
             work::measure(pair, clock, work, outlet, inlet)?
         }
         Rival::Iceoryx2 => {
-            let (outlet, inlet) = iceoryx::ends(task, true)?;
+            let (outlet, inlet) = iceoryx::ends(pair, task, true)?;
             work::measure(pair, clock, work, outlet, inlet)?
         }
         Rival::Iceoryx2Event => {
-            let (outlet, inlet) = iceoryx::events(task, true)?;
+            let (outlet, inlet) = iceoryx::events(pair, task, true)?;
             work::measure(pair, clock, work, outlet, inlet)?
         }
         Rival::Iceoryx2Request => {
-            let (outlet, inlet) = request::client(task)?;
+            let (outlet, inlet) = request::client(pair, task)?;
             work::measure(pair, clock, work, outlet, inlet)?
         }
         #[cfg(feature = "aeron")]
@@ -315,15 +315,15 @@ pub(crate) fn answer(pair: &Pair, task: &Task) -> Result<()> {
             work::answer(pair, work, inlet, outlet)
         }
         Rival::Iceoryx2 => {
-            let (outlet, inlet) = iceoryx::ends(task, false)?;
+            let (outlet, inlet) = iceoryx::ends(pair, task, false)?;
             work::answer(pair, work, inlet, outlet)
         }
         Rival::Iceoryx2Event => {
-            let (outlet, inlet) = iceoryx::events(task, false)?;
+            let (outlet, inlet) = iceoryx::events(pair, task, false)?;
             work::answer(pair, work, inlet, outlet)
         }
         Rival::Iceoryx2Request => {
-            let (outlet, inlet) = request::server(task)?;
+            let (outlet, inlet) = request::server(pair, task)?;
             work::answer(pair, work, inlet, outlet)
         }
         #[cfg(feature = "aeron")]
