@@ -170,6 +170,8 @@ fn kernel() -> String {
 /// Three digits that matter.
 fn short(value: f64) -> String {
     match value {
+        // No floor was measured: `--rivals` left it out.
+        v if !v.is_finite() => String::new(),
         v if v >= 100.0 => format!("{v:.0}"),
         v if v >= 10.0 => format!("{v:.1}"),
         v if v >= 0.1 => format!("{v:.2}"),

@@ -2,9 +2,9 @@
 //!
 //! As its own samples have it: terms of 64 MiB (its default for IPC), memory touched beforehand, the
 //! largest MTU, so that messages up to 16 KiB go whole, and an assembler for longer ones. The media
-//! driver runs in the starter, with one thread that may run on both CPUs.
+//! driver runs in the starter, in threads of its own that may run on both CPUs and mostly sleep.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use rusteron_client::{
@@ -41,12 +41,15 @@ impl std::fmt::Debug for Driver {
 }
 
 impl Driver {
-    /// Starts it.
+    /// Starts it, with its files in the run's directory.
     ///
     /// # Errors
     /// When Aeron refuses.
-    pub(crate) fn start() -> Result<Self> {
+    pub(crate) fn start(scratch: &Path) -> Result<Self> {
+        let directory = scratch.join("aeron");
         EmbeddedDriver::launch_with(|context| {
+            // Removed with the run's own directory, also where a signal ends the run.
+            context.set_dir(&cformat!("{}", directory.display()))?;
             context.set_term_buffer_sparse_file(false)?;
             context.set_ipc_term_buffer_length(TERM)?;
             context.set_ipc_mtu_length(MTU)?;

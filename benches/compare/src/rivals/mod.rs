@@ -174,10 +174,10 @@ impl Environment {
     /// # Errors
     /// When the system refuses.
     pub(crate) fn start() -> Result<Self> {
-        #[cfg(feature = "aeron")]
-        let driver = aeron::Driver::start()?;
         peers::supervise()?;
         let scratch = Scratch::create()?;
+        #[cfg(feature = "aeron")]
+        let driver = aeron::Driver::start(&scratch.path)?;
         Ok(Self {
             scratch,
             #[cfg(feature = "aeron")]
