@@ -389,7 +389,7 @@ pub(crate) struct StreamArgs {
     pub(crate) ring: RingArgs,
     /// Packets that count [default: 10 million, fewer where that is more than 4 GiB]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..MAX_PACKETS))]
-    packets: Option<u64>,
+    pub(crate) packets: Option<u64>,
     /// Packets put, and taken, by one call
     #[arg(long, value_name = "B", default_value_t = 1,
         value_parser = clap::value_parser!(u64).range(1..=MAX_BATCH))]

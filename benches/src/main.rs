@@ -8,6 +8,7 @@
 //!
 //! Whatever ends the starter ends the peer, and removes the segments' directory (`scratch`).
 
+mod awake;
 mod cli;
 mod clock;
 mod copy;

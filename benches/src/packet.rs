@@ -31,6 +31,7 @@ pub(crate) struct PacketReport {
     floor: Floor,
     one_way_ns: Times,
     ring_one_way_ns: Times,
+    ratio_to_floor: f64,
     ratio_to_ring: f64,
     ratio_p50_to_ring_p50: f64,
     #[serde(flatten)]
@@ -61,11 +62,13 @@ pub(crate) fn measure(cpus: CpuPair, plan: &LatencyPlan) -> Result<PacketReport>
     drop(progress);
 
     let (one_way_ns, ring_one_way_ns) = (packets.one_way(clock), ring.one_way(clock));
+    let floor = Floor::new(clock, before, after);
     Ok(PacketReport {
         verb: "packet",
         payload_bytes: spec.payload,
         rounds: plan.rounds,
-        floor: Floor::new(clock, before, after),
+        ratio_to_floor: ratio(one_way_ns.mean, floor.floor_ns),
+        floor,
         one_way_ns,
         ring_one_way_ns,
         ratio_to_ring: ratio(one_way_ns.mean, ring_one_way_ns.mean),

@@ -29,6 +29,8 @@ pub(crate) struct ServiceReport {
     floor: Floor,
     round_trip_ns: Times,
     ring_round_trip_ns: Times,
+    /// Of the round trip, to two floors.
+    ratio_to_floor: f64,
     ratio_to_ring: f64,
     ratio_p50_to_ring_p50: f64,
     #[serde(flatten)]
@@ -97,13 +99,15 @@ pub(crate) fn measure(
     let bare = latency::measure_ping_pong(cpus, plan)?;
     let ring_round_trip_ns = bare.samples.round_trip(bare.clock);
     let round_trip_ns = found.round_trip_ns;
+    let floor = Floor::new(bare.clock, bare.before, bare.after);
     Ok(ServiceReport {
         verb: "service",
         payload_bytes: plan.link.payload,
         rounds: plan.rounds,
         ratio_to_ring: ratio(round_trip_ns.mean, ring_round_trip_ns.mean),
         ratio_p50_to_ring_p50: ratio(round_trip_ns.p50, ring_round_trip_ns.p50),
-        floor: Floor::new(bare.clock, bare.before, bare.after),
+        ratio_to_floor: ratio(round_trip_ns.mean, 2.0 * floor.floor_ns),
+        floor,
         round_trip_ns,
         ring_round_trip_ns,
         setting: Setting::new(cpus, bare.clock),

@@ -151,10 +151,17 @@ fn throughput(args: &ThroughputArgs) -> Result<()> {
     let cpus = CpuPair::choose(args.common.cpus.as_deref())?;
     let mut link = args.link(payload)?;
     let scratch = prepare(&mut link)?;
+    let own = payload;
     let one = |payload: usize, most: u64| -> Result<ThroughputReport> {
         let mut link = args.link(payload)?;
         link.directory = own_directory(scratch.as_ref(), payload);
-        let packets = args.stream.packets(payload, most);
+        // `--packets` counts packets of `--payload`: of longer ones, as many bytes.
+        let packets = match args.stream.packets {
+            Some(n) => {
+                n.min((n.saturating_mul(own.max(1) as u64) / payload.max(1) as u64).max(100))
+            }
+            None => args.stream.packets(payload, most),
+        };
         throughput::measure(cpus, &throughput_plan(link, packets, true))
     };
     let mut report = one(payload, MOST_PACKETS)?;

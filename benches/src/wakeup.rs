@@ -7,18 +7,16 @@
 //! through the pause, too; and with CPUs kept awake, by a thread of the lowest priority
 //! (`SCHED_IDLE`) on each, and a waker that spins through the pause.
 
-use std::sync::Arc;
-use std::sync::atomic::AtomicBool;
 use std::sync::atomic::Ordering::{Acquire, Relaxed, Release};
-use std::thread::JoinHandle;
 use std::time::Duration;
 
 use nix::sys::resource::{UsageWho, getrusage};
 use rustix::thread::futex;
 use serde::{Deserialize, Serialize};
 
+use crate::awake::{KeepAwake, pause};
 use crate::clock::monotonic_ns;
-use crate::cpus::{CpuPair, be_idle};
+use crate::cpus::CpuPair;
 use crate::error::{BenchError, Doing, Result};
 use crate::link::{RingInlet, RingOutlet};
 use crate::peers::{Pair, Session};
@@ -240,53 +238,9 @@ fn reply(
     Ok(())
 }
 
-fn pause(pause: Duration, awake: bool) {
-    if !awake {
-        return std::thread::sleep(pause);
-    }
-    let end = monotonic_ns() + pause.as_nanos() as u64;
-    while monotonic_ns() < end {
-        std::hint::spin_loop();
-    }
-}
-
 /// Times that this thread gave its CPU up.
 fn switches() -> i64 {
     getrusage(UsageWho::RUSAGE_THREAD).map_or(0, |usage| usage.voluntary_context_switches())
-}
-
-/// Keeps this thread's CPU from idling, until it is dropped.
-struct KeepAwake {
-    over: Arc<AtomicBool>,
-    thread: Option<JoinHandle<()>>,
-}
-
-impl KeepAwake {
-    fn start() -> Self {
-        let over = Arc::new(AtomicBool::new(false));
-        let seen = Arc::clone(&over);
-        let thread = std::thread::spawn(move || {
-            // Where that is refused it would take half of the CPU: better an idle one.
-            if be_idle().is_ok() {
-                // RELAXED: nothing else is read.
-                while !seen.load(Relaxed) {
-                    std::hint::spin_loop();
-                }
-            }
-        });
-        Self { over, thread: Some(thread) }
-    }
-}
-
-impl Drop for KeepAwake {
-    fn drop(&mut self) {
-        // RELAXED: as above.
-        self.over.store(true, Relaxed);
-        if let Some(thread) = self.thread.take() {
-            // It has nothing to panic about.
-            let _ = thread.join();
-        }
-    }
 }
 
 /// One setting: CPUs that idle, or that are kept awake.

@@ -16,16 +16,16 @@ use support::{
 fn packet_and_service_report_what_the_readme_says() {
     let _alone = alone();
     let report = json("packet --rounds 2000 --json");
-    let fields = "verb payload_bytes rounds one_way_ns ring_one_way_ns ratio_to_ring \
-                  ratio_p50_to_ring_p50";
+    let fields = "verb payload_bytes rounds one_way_ns ring_one_way_ns ratio_to_floor \
+                  ratio_to_ring ratio_p50_to_ring_p50";
     assert_fields(&report, &[fields, FLOOR, SETTING]);
     assert_one_way(&report["one_way_ns"]);
     assert_one_way(&report["ring_one_way_ns"]);
     assert_eq!((&report["verb"], &report["payload_bytes"]), (&"packet".into(), &32.into()));
 
     let report = json("service --rounds 2000 --json");
-    let fields = "verb payload_bytes rounds round_trip_ns ring_round_trip_ns ratio_to_ring \
-                  ratio_p50_to_ring_p50";
+    let fields = "verb payload_bytes rounds round_trip_ns ring_round_trip_ns ratio_to_floor \
+                  ratio_to_ring ratio_p50_to_ring_p50";
     assert_fields(&report, &[fields, FLOOR, SETTING]);
     assert_one_way(&report["round_trip_ns"]);
     assert_one_way(&report["ring_round_trip_ns"]);

@@ -6,6 +6,8 @@
 //! `ringway-bench`'s own sources.
 #![allow(dead_code, reason = "ringway-bench's sources have more in them than is used here")]
 
+#[path = "../../src/awake.rs"]
+mod awake;
 #[path = "../../src/clock.rs"]
 mod clock;
 #[path = "../../src/cpus.rs"]
@@ -58,6 +60,9 @@ struct Cli {
     /// Workloads to run [default: all]
     #[arg(long, value_delimiter = ',', value_name = "WORKLOAD,…")]
     only: Vec<String>,
+    /// What to compare, by the first word of the name: ringway, aeron, rtrb [default: all]
+    #[arg(long, value_delimiter = ',', value_name = "NAME,…")]
+    rivals: Vec<String>,
     /// How much is measured at a time, in percent of what is needed for a quotable figure
     #[arg(long, default_value_t = 100, value_parser = clap::value_parser!(u64).range(1..=1000))]
     effort: u64,
@@ -124,9 +129,10 @@ fn compare(cli: &Cli) -> Result<()> {
         .filter(|work| cli.only.is_empty() || cli.only.iter().any(|name| *name == work.kind()))
         .collect();
     if work.is_empty() {
-        return Err(BenchError::Usage("--only takes latency, stream, wakeup".into()));
+        return Err(BenchError::Usage("--only takes latency, stream, many, wakeup".into()));
     }
     let mut tables: Vec<Table> = work.iter().map(Table::new).collect();
+    let mut nth = 0;
     for round in 1..=cli.rounds {
         eprintln!("round {round} of {}", cli.rounds);
         for table in &mut tables {
@@ -136,7 +142,14 @@ fn compare(cli: &Cli) -> Result<()> {
                     table.skip(rival, "not built: build with --features aeron");
                     continue;
                 }
-                let task = Task { rival, work, directory: environment.directory(rival) };
+                if !cli.rivals.is_empty() && !cli.rivals.iter().any(|name| rival.is_called(name)) {
+                    continue;
+                }
+                eprintln!("  {}: {}", table.title(), rival.name());
+                nth += 1;
+                let directory = environment.directory(rival);
+                let cpus_of_both = [cpus.here, cpus.there];
+                let task = Task { rival, work, directory, nth, cpus: cpus_of_both };
                 let measured = rivals::measure(cpus, &task)?;
                 table.add(rival, measured);
             }

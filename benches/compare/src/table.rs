@@ -52,18 +52,31 @@ impl Table {
         }
     }
 
-    fn title(&self) -> String {
+    /// What is measured, and in what unit.
+    pub(crate) fn title(&self) -> String {
         let payload = self.work.payload();
         match self.work {
             Work::Latency { .. } => format!("One way, {payload} B, ns (mean)"),
-            Work::Stream { .. } if payload < 1024 => format!("Stream, {payload} B, M packets/s"),
+            Work::Stream { batch: 1, .. } if payload < 1024 => {
+                format!("Stream, {payload} B, M packets/s")
+            }
+            Work::Stream { batch, .. } if payload < 1024 => {
+                format!("Stream, {payload} B, {batch} at a time, M packets/s")
+            }
+            Work::Many { ends, batch, .. } => format!(
+                "{ends} producers and {ends} consumers, {payload} B, {batch} at a time, M packets/s"
+            ),
             Work::Stream { .. } => format!("Stream, {} KiB, GB/s", payload >> 10),
-            Work::Wakeup { .. } => "Waking a sleeper, idle CPUs, µs (median)".into(),
+            Work::Wakeup { awake: false, .. } => "Waking a sleeper, idle CPUs, µs (median)".into(),
+            Work::Wakeup { awake: true, .. } => {
+                "Waking a sleeper, CPUs kept awake, µs (median)".into()
+            }
         }
     }
 
     fn scale(&self) -> f64 {
         match self.work {
+            Work::Many { .. } => 1e-6,
             Work::Stream { payload, .. } if payload < 1024 => 1e-6,
             Work::Stream { payload, .. } => payload as f64 * 1e-9,
             _ => 1.0,
@@ -74,7 +87,7 @@ impl Table {
     fn to_floor(&self, measured: &Measured) -> f64 {
         match self.work {
             Work::Latency { .. } => measured.value / measured.floor.mean,
-            Work::Stream { .. } => 1e9 / measured.value / measured.floor.mean,
+            Work::Stream { .. } | Work::Many { .. } => 1e9 / measured.value / measured.floor.mean,
             Work::Wakeup { .. } => measured.value / self.futex(),
         }
     }
@@ -127,21 +140,38 @@ impl Table {
             .collect();
         let unit = match self.work {
             Work::Latency { .. } => "ns",
-            Work::Stream { .. } => "packets/s",
+            Work::Stream { .. } | Work::Many { .. } => "packets/s",
             Work::Wakeup { .. } => "us",
         };
         let skipped: BTreeMap<&str, &str> =
             self.skipped.iter().map(|(rival, why)| (rival.name(), *why)).collect();
+        let ends = if let Work::Many { ends, .. } = self.work { ends } else { 1 };
+        let awake = matches!(self.work, Work::Wakeup { awake: true, .. });
         json!({
+            "batch": self.work.batch(), "producers": ends, "consumers": ends, "cpus_awake": awake,
             "workload": self.work.kind(), "payload_bytes": self.work.payload(), "unit": unit,
             "results": results, "skipped": skipped,
         })
     }
 }
 
+/// The CPU's name, as the kernel has it.
+fn machine() -> String {
+    let info = std::fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
+    let name = info.lines().find_map(|line| line.strip_prefix("model name")?.split_once(": "));
+    name.map_or_else(|| "unknown CPU".into(), |(_, name)| name.to_owned())
+}
+
+fn kernel() -> String {
+    let release = std::fs::read_to_string("/proc/sys/kernel/osrelease").unwrap_or_default();
+    release.trim().to_owned()
+}
+
 /// Three digits that matter.
 fn short(value: f64) -> String {
     match value {
+        // No floor was measured: `--rivals` left it out.
+        v if !v.is_finite() => String::new(),
         v if v >= 100.0 => format!("{v:.0}"),
         v if v >= 10.0 => format!("{v:.1}"),
         v if v >= 0.1 => format!("{v:.2}"),
@@ -154,13 +184,21 @@ pub(crate) fn print(tables: &[Table], cpus: CpuPair, rounds: u64, json: bool) {
     let (here, there) = (cpus.here, cpus.there);
     if json {
         let tables: Vec<Value> = tables.iter().map(Table::json).collect();
-        println!("{}", json!({ "cpus": [here, there], "rounds": rounds, "workloads": tables }));
+        println!(
+            "{}",
+            json!({
+                "cpu": machine(), "kernel": kernel(), "cpus": [here, there], "rounds": rounds,
+                "workloads": tables,
+            })
+        );
         return;
     }
     let floors = tables.iter().flat_map(|table| table.results.values().flatten());
     let floor = Spread::of(floors.map(|one| one.floor.mean));
     println!(
-        "CPUs {here} and {there}, {rounds} rounds; floor {} ns ({}–{})",
+        "{}, Linux {}; CPUs {here} and {there}, {rounds} rounds; floor {} ns ({}–{})",
+        machine(),
+        kernel(),
         short(floor.median),
         short(floor.min),
         short(floor.max)

@@ -6,8 +6,9 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+use crate::awake::{KeepAwake, pause};
 use crate::clock::{Clock, monotonic_ns};
-use crate::error::Result;
+use crate::error::{BenchError, Result};
 use crate::floor::{self, FloorPlan};
 use crate::peers::Pair;
 use crate::rivals::Rival;
@@ -16,7 +17,9 @@ use crate::stats::{Samples, Times};
 use crate::transport::{Inlet, Outlet};
 
 /// Shorter than in `ringway-bench`: there are many runs, and the first rounds of each are alike.
-const FLOOR: FloorPlan = FloorPlan { warm_up: 100_000, rounds: 50_000 };
+pub(crate) const FLOOR: FloorPlan = FloorPlan { warm_up: 100_000, rounds: 50_000 };
+/// Packets of a batch.
+const BATCH: usize = 32;
 /// Before every packet that is to find a sleeper.
 const PAUSE: Duration = Duration::from_micros(500);
 
@@ -29,6 +32,10 @@ pub(crate) struct Task {
     pub(crate) work: Work,
     /// Where files go.
     pub(crate) directory: PathBuf,
+    /// Which measurement of the whole run: what outlives its process must not be taken for another's.
+    pub(crate) nth: i32,
+    /// The CPUs of starter and peer.
+    pub(crate) cpus: [usize; 2],
 }
 
 /// A workload.
@@ -47,11 +54,24 @@ pub(crate) enum Work {
         payload: usize,
         /// Packets counted.
         packets: u64,
+        /// Packets sent, and taken, at a time.
+        batch: usize,
+    },
+    /// One way, from many to many.
+    Many {
+        /// Producers, and as many consumers.
+        ends: usize,
+        /// Packets counted, of all together.
+        packets: u64,
+        /// Packets sent, and taken, at a time.
+        batch: usize,
     },
     /// Ping-pong with a pause before every packet.
     Wakeup {
         /// Round trips counted: two wake-ups each.
         rounds: u64,
+        /// Whether the CPUs are kept from idling.
+        awake: bool,
     },
 }
 
@@ -62,9 +82,15 @@ impl Work {
         let latency =
             [32, 256, 4096].map(|payload| Self::Latency { payload, rounds: some(100_000) });
         let stream = [(32, 1_000_000), (1024, 500_000), (16 << 10, 50_000), (1 << 20, 1000)]
-            .map(|(payload, packets)| Self::Stream { payload, packets: some(packets) });
-        let wakeup = Self::Wakeup { rounds: some(200) };
-        latency.into_iter().chain(stream).chain([wakeup]).collect()
+            .map(|(payload, packets)| Self::Stream { payload, packets: some(packets), batch: 1 });
+        let batched = Self::Stream { payload: 32, packets: some(1_000_000), batch: BATCH };
+        let many = [(2, 1), (2, BATCH), (4, 1), (4, BATCH)].map(|(ends, batch)| Self::Many {
+            ends,
+            packets: some(2_000_000),
+            batch,
+        });
+        let wakeup = [false, true].map(|awake| Self::Wakeup { rounds: some(200), awake });
+        latency.into_iter().chain(stream).chain([batched]).chain(many).chain(wakeup).collect()
     }
 
     /// What `--only` calls it.
@@ -72,6 +98,7 @@ impl Work {
         match self {
             Self::Latency { .. } => "latency",
             Self::Stream { .. } => "stream",
+            Self::Many { .. } => "many",
             Self::Wakeup { .. } => "wakeup",
         }
     }
@@ -80,7 +107,15 @@ impl Work {
     pub(crate) fn payload(self) -> usize {
         match self {
             Self::Latency { payload, .. } | Self::Stream { payload, .. } => payload,
-            Self::Wakeup { .. } => 32,
+            Self::Many { .. } | Self::Wakeup { .. } => 32,
+        }
+    }
+
+    /// Packets sent, and taken, at a time.
+    pub(crate) fn batch(self) -> usize {
+        match self {
+            Self::Stream { batch, .. } | Self::Many { batch, .. } => batch,
+            Self::Latency { .. } | Self::Wakeup { .. } => 1,
         }
     }
 
@@ -90,20 +125,22 @@ impl Work {
             return None;
         }
         Some(match self {
-            Self::Stream { payload: 32, packets } if rival.is_fast() => {
-                Self::Stream { payload: 32, packets: 5 * packets }
+            Self::Stream { payload: 32, packets, batch } if rival.is_fast() => {
+                Self::Stream { payload: 32, packets: 5 * packets, batch }
             }
             other => other,
         })
     }
 
-    fn warm_up(self) -> u64 {
+    /// Packets before those that count.
+    pub(crate) fn warm_up(self) -> u64 {
         match self {
             Self::Latency { rounds, .. } => rounds / 10,
             // More than a lap of any rival's buffers.
-            Self::Stream { payload, packets } => {
+            Self::Stream { payload, packets, .. } => {
                 (packets / 5).max((64 << 20) / payload.max(1024) as u64).min(20_000)
             }
+            Self::Many { packets, .. } => packets / 5,
             Self::Wakeup { .. } => 5,
         }
     }
@@ -153,26 +190,23 @@ pub(crate) fn measure(
             pair.meet();
             Ok(Measured { value: times.mean, p99: Some(times.p99), floor })
         }
-        Work::Stream { packets, .. } => {
+        Work::Stream { packets, batch, .. } => {
             let warm_up = work.warm_up();
-            for sequence in 0..warm_up {
-                outlet.send(sequence, 1)?;
-            }
+            send_all(&mut outlet, 0, warm_up, batch)?;
             pair.meet();
             let start = monotonic_ns();
-            for sequence in warm_up..warm_up + packets {
-                outlet.send(sequence, 1)?;
-            }
+            send_all(&mut outlet, warm_up, warm_up + packets, batch)?;
             pair.meet();
             // RELAXED: the meeting came after the store.
             let end = pair.region.word(Word::ToStarter).load(Relaxed);
             let value = packets as f64 * 1e9 / end.saturating_sub(start).max(1) as f64;
             Ok(Measured { value, p99: None, floor })
         }
-        Work::Wakeup { rounds } => {
+        Work::Wakeup { rounds, awake } => {
+            let _awake = awake.then(KeepAwake::start);
             let mut samples = Samples::with_room(2 * rounds);
             for sequence in 0..work.warm_up() + rounds {
-                std::thread::sleep(PAUSE);
+                pause(PAUSE, awake);
                 // RELAXED: the packet publishes it.
                 pair.region.word(Word::ToPeer).store(monotonic_ns(), Relaxed);
                 outlet.send(sequence, 1)?;
@@ -190,6 +224,7 @@ pub(crate) fn measure(
             pair.meet();
             Ok(Measured { value: samples.times(0.001).p50, p99: None, floor })
         }
+        Work::Many { .. } => Err(one_to_one()),
     }
 }
 
@@ -212,24 +247,22 @@ pub(crate) fn answer(
                 outlet.send(sequence, 1)?;
             }
         }
-        Work::Stream { packets, .. } => {
-            for sequence in 0..work.warm_up() {
-                inlet.receive(sequence, 1)?;
-            }
+        Work::Stream { packets, batch, .. } => {
+            let warm_up = work.warm_up();
+            receive_all(&mut inlet, 0, warm_up, batch)?;
             pair.meet();
-            for sequence in work.warm_up()..work.warm_up() + packets {
-                inlet.receive(sequence, 1)?;
-            }
+            receive_all(&mut inlet, warm_up, warm_up + packets, batch)?;
             // RELAXED: the meeting publishes it.
             pair.region.word(Word::ToStarter).store(monotonic_ns(), Relaxed);
         }
-        Work::Wakeup { rounds } => {
+        Work::Wakeup { rounds, awake } => {
+            let _awake = awake.then(KeepAwake::start);
             for sequence in 0..work.warm_up() + rounds {
                 inlet.receive(sequence, 1)?;
                 let woken = monotonic_ns();
                 // RELAXED: the packet published it.
                 let rung = pair.region.word(Word::ToPeer).load(Relaxed);
-                std::thread::sleep(PAUSE);
+                pause(PAUSE, awake);
                 // RELAXED: the packet publishes both.
                 pair.region.word(Word::ToStarter).store(woken.saturating_sub(rung), Relaxed);
                 // RELAXED: as above.
@@ -237,7 +270,30 @@ pub(crate) fn answer(
                 outlet.send(sequence, 1)?;
             }
         }
+        Work::Many { .. } => return Err(one_to_one()),
     }
     pair.meet();
+    Ok(())
+}
+
+fn one_to_one() -> BenchError {
+    BenchError::Usage("many ends are measured elsewhere".into())
+}
+
+fn send_all(outlet: &mut impl Outlet, from: u64, to: u64, batch: usize) -> Result<()> {
+    let mut next = from;
+    while next < to {
+        let n = (to - next).min(batch as u64);
+        outlet.send(next, n as usize)?;
+        next += n;
+    }
+    Ok(())
+}
+
+fn receive_all(inlet: &mut impl Inlet, from: u64, to: u64, batch: usize) -> Result<()> {
+    let mut next = from;
+    while next < to {
+        next += inlet.receive(next, (to - next).min(batch as u64) as usize)? as u64;
+    }
     Ok(())
 }

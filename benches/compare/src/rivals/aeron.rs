@@ -2,10 +2,10 @@
 //!
 //! As its own samples have it: terms of 64 MiB (its default for IPC), memory touched beforehand, the
 //! largest MTU, so that messages up to 16 KiB go whole, and an assembler for longer ones. The media
-//! driver runs in the starter, with one thread that may run on both CPUs.
+//! driver runs in the starter, in threads of its own that may run on both CPUs and mostly sleep.
 
-use std::path::PathBuf;
-use std::time::Duration;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
 
 use rusteron_client::{
     AERON_IPC_STREAM, Aeron, AeronContext, AeronExclusivePublication,
@@ -15,7 +15,7 @@ use rusteron_media_driver::testing::EmbeddedDriver;
 
 use crate::error::{BenchError, Result};
 use crate::payload::{self, Source};
-use crate::rivals::{ahead, refused};
+use crate::rivals::{Rival, ahead, refused};
 use crate::transport::{Inlet, Outlet};
 use crate::work::Task;
 
@@ -24,8 +24,12 @@ const TERM: usize = 64 << 20;
 const MTU: usize = 65504;
 /// Messages up to here go in one fragment.
 const WHOLE: usize = 60 << 10;
-const FORTH: i32 = 1001;
-const BACK: i32 = 1002;
+/// Streams have numbers from here on, two for each measurement. What an ended process had open, the
+/// driver keeps for seconds: on the same stream its subscription would hold up the next one's
+/// publication, and its publication would feed the next one's subscription.
+const FIRST_STREAM: i32 = 1000;
+/// Fragments of one poll, at most.
+const FRAGMENTS: usize = 256;
 
 /// A media driver.
 pub(crate) struct Driver(EmbeddedDriver);
@@ -37,12 +41,15 @@ impl std::fmt::Debug for Driver {
 }
 
 impl Driver {
-    /// Starts it.
+    /// Starts it, with its files in the run's directory.
     ///
     /// # Errors
     /// When Aeron refuses.
-    pub(crate) fn start() -> Result<Self> {
+    pub(crate) fn start(scratch: &Path) -> Result<Self> {
+        let directory = scratch.join("aeron");
         EmbeddedDriver::launch_with(|context| {
+            // Removed with the run's own directory, also where a signal ends the run.
+            context.set_dir(&cformat!("{}", directory.display()))?;
             context.set_term_buffer_sparse_file(false)?;
             context.set_ipc_term_buffer_length(TERM)?;
             context.set_ipc_mtu_length(MTU)?;
@@ -61,7 +68,9 @@ impl Driver {
 /// Offers.
 pub(crate) struct AeronOutlet {
     publication: AeronExclusivePublication,
-    private: Source,
+    /// Where messages are made; nothing when they are claimed.
+    private: Option<Source>,
+    payload: usize,
     _client: Aeron,
 }
 
@@ -83,7 +92,8 @@ pub(crate) fn ends(task: &Task, starter: bool) -> Result<(AeronOutlet, AeronInle
     context.set_pre_touch_mapped_memory(true).map_err(&failed)?;
     let client = Aeron::new(&context).map_err(&failed)?;
     client.start().map_err(&failed)?;
-    let (out, back) = if starter { (FORTH, BACK) } else { (BACK, FORTH) };
+    let (forth, back) = (FIRST_STREAM + 2 * task.nth, FIRST_STREAM + 2 * task.nth + 1);
+    let (out, back) = if starter { (forth, back) } else { (back, forth) };
     let publication = client
         .async_add_exclusive_publication(AERON_IPC_STREAM, out)
         .and_then(|adding| adding.poll_blocking(PATIENCE))
@@ -92,15 +102,19 @@ pub(crate) fn ends(task: &Task, starter: bool) -> Result<(AeronOutlet, AeronInle
         .async_add_subscription(AERON_IPC_STREAM, back, Handlers::NONE, Handlers::NONE)
         .and_then(|adding| adding.poll_blocking(PATIENCE))
         .map_err(&failed)?;
+    let start = Instant::now();
     while !publication.is_connected() || !subscription.is_connected() {
+        if start.elapsed() > PATIENCE {
+            return Err(BenchError::Usage("Aeron did not connect the two processes".into()));
+        }
         std::thread::sleep(Duration::from_millis(1));
     }
     let payload = task.work.payload();
     let assembler =
         (payload > WHOLE).then(AeronFragmentClosureAssembler::new).transpose().map_err(&failed)?;
-    let private = Source::new(payload, ahead(task.work));
+    let private = (task.rival != Rival::AeronClaim).then(|| Source::new(payload, ahead(task.work)));
     Ok((
-        AeronOutlet { publication, private, _client: client },
+        AeronOutlet { publication, private, payload, _client: client },
         AeronInlet { subscription, assembler },
     ))
 }
@@ -109,8 +123,12 @@ impl Outlet for AeronOutlet {
     #[inline]
     fn send(&mut self, first: u64, n: usize) -> Result<()> {
         for sequence in first..first + n as u64 {
-            self.private.make(sequence, 1);
-            let bytes = self.private.payload(sequence);
+            let Some(private) = &mut self.private else {
+                claim(&self.publication, self.payload, sequence)?;
+                continue;
+            };
+            private.make(sequence, 1);
+            let bytes = private.payload(sequence);
             loop {
                 match self.publication.offer(bytes) {
                     Ok(_) => break,
@@ -120,6 +138,21 @@ impl Outlet for AeronOutlet {
             }
         }
         Ok(())
+    }
+}
+
+/// Writes a message where it lies.
+#[inline]
+fn claim(publication: &AeronExclusivePublication, len: usize, sequence: u64) -> Result<()> {
+    loop {
+        match publication.try_claim_owned(len) {
+            Ok(mut claim) => {
+                payload::write(claim.data(), sequence);
+                return claim.commit().map(drop).map_err(refused("committing to Aeron"));
+            }
+            Err(error) if error.is_retryable() => std::hint::spin_loop(),
+            Err(error) => return Err(refused("claiming from Aeron")(error)),
+        }
     }
 }
 
@@ -142,7 +175,10 @@ impl Inlet for AeronInlet {
             match &mut self.assembler {
                 None => self
                     .subscription
-                    .poll_fn(|bytes: &[u8], header| check(&mut state, bytes, header), max)
+                    .poll_fn(
+                        |bytes: &[u8], header| check(&mut state, bytes, header),
+                        max.min(FRAGMENTS),
+                    )
                     .map(drop),
                 Some(assembler) => {
                     assembler.poll(&self.subscription, &mut state, check, 1).map(drop)

@@ -12,6 +12,7 @@ use iceoryx2::prelude::*;
 
 use crate::error::{BenchError, Result};
 use crate::payload;
+use crate::peers::Pair;
 use crate::rivals::{capacity, refused};
 use crate::transport::{Inlet, Outlet};
 use crate::work::Task;
@@ -44,11 +45,34 @@ pub(crate) fn name(task: &Task, direction: &str) -> Result<ServiceName> {
         .map_err(refused("naming an iceoryx2 service"))
 }
 
+/// Has the starter make the services, and the peer find them: where both make one at once, a
+/// publisher can be left with no subscriber, and its packets go nowhere.
+pub(crate) fn one_after_the_other<T>(
+    pair: &Pair,
+    starter: bool,
+    open: impl FnOnce() -> Result<T>,
+) -> Result<T> {
+    if !starter {
+        pair.meet();
+    }
+    let opened = open()?;
+    if starter {
+        pair.meet();
+    }
+    // Nobody sends before all ports are there.
+    pair.meet();
+    Ok(opened)
+}
+
 /// Opens this process's two ends.
 ///
 /// # Errors
 /// When iceoryx2 refuses.
-pub(crate) fn ends(task: &Task, starter: bool) -> Result<(IceOutlet, IceInlet)> {
+pub(crate) fn ends(pair: &Pair, task: &Task, starter: bool) -> Result<(IceOutlet, IceInlet)> {
+    one_after_the_other(pair, starter, || open_ends(task, starter))
+}
+
+fn open_ends(task: &Task, starter: bool) -> Result<(IceOutlet, IceInlet)> {
     let node = node()?;
     let payload = task.work.payload();
     let open = |direction: &str| -> Result<_> {
@@ -136,7 +160,11 @@ pub(crate) struct EventInlet {
 ///
 /// # Errors
 /// When iceoryx2 refuses.
-pub(crate) fn events(task: &Task, starter: bool) -> Result<(EventOutlet, EventInlet)> {
+pub(crate) fn events(pair: &Pair, task: &Task, starter: bool) -> Result<(EventOutlet, EventInlet)> {
+    one_after_the_other(pair, starter, || open_events(task, starter))
+}
+
+fn open_events(task: &Task, starter: bool) -> Result<(EventOutlet, EventInlet)> {
     let node = node()?;
     let open = |direction: &str| -> Result<_> {
         node.service_builder(&name(task, direction)?)

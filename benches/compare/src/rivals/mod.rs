@@ -5,6 +5,7 @@ mod aeron;
 mod files;
 mod futexes;
 mod iceoryx;
+mod many;
 mod request;
 mod threads;
 
@@ -35,8 +36,10 @@ pub(crate) enum Rival {
     RingwayInPlace,
     /// Ringway's many-to-many ring, put and get.
     RingwayMany,
-    /// Aeron's IPC channel.
+    /// Aeron's IPC channel, messages copied.
     Aeron,
+    /// The same, messages written in place.
+    AeronClaim,
     /// iceoryx2's publish and subscribe, written and read in place.
     Iceoryx2,
     /// iceoryx2's request and response.
@@ -57,13 +60,14 @@ pub(crate) enum Rival {
 
 impl Rival {
     /// All, in the order in which a round measures them.
-    pub(crate) fn all() -> [Self; 13] {
+    pub(crate) fn all() -> [Self; 14] {
         [
             Self::Futex,
             Self::Ringway,
             Self::RingwayInPlace,
             Self::RingwayMany,
             Self::Aeron,
+            Self::AeronClaim,
             Self::Iceoryx2,
             Self::Iceoryx2Request,
             Self::Iceoryx2Event,
@@ -82,7 +86,8 @@ impl Rival {
             Self::Ringway => "**Ringway**, one to one, put/get",
             Self::RingwayInPlace => "**Ringway**, one to one, in place",
             Self::RingwayMany => "**Ringway**, many to many, put/get",
-            Self::Aeron => "Aeron IPC, exclusive publication",
+            Self::Aeron => "Aeron IPC, exclusive publication, offer",
+            Self::AeronClaim => "Aeron IPC, exclusive publication, tryClaim",
             Self::Iceoryx2 => "iceoryx2 publish/subscribe",
             Self::Iceoryx2Request => "iceoryx2 request/response",
             Self::Iceoryx2Event => "iceoryx2 event",
@@ -96,7 +101,17 @@ impl Rival {
 
     /// Says whether this program has it.
     pub(crate) fn is_built(self) -> bool {
-        cfg!(feature = "aeron") || self != Self::Aeron
+        cfg!(feature = "aeron") || !self.is_aeron()
+    }
+
+    fn is_aeron(self) -> bool {
+        matches!(self, Self::Aeron | Self::AeronClaim)
+    }
+
+    /// Says whether this is what a user calls it: a word of its name.
+    pub(crate) fn is_called(self, name: &str) -> bool {
+        let own = self.name().to_ascii_lowercase();
+        own.split(|c: char| !c.is_alphanumeric()).any(|word| word == name.to_ascii_lowercase())
     }
 
     /// Says whether it moves more than some ten million small packets a second.
@@ -107,6 +122,7 @@ impl Rival {
                 | Self::RingwayInPlace
                 | Self::RingwayMany
                 | Self::Aeron
+                | Self::AeronClaim
                 | Self::Rtrb
                 | Self::ArrayQueue
                 | Self::Channel
@@ -115,6 +131,17 @@ impl Rival {
 
     /// Says whether it takes part in a workload.
     pub(crate) fn does(self, work: Work) -> bool {
+        if let Work::Many { batch, .. } = work {
+            return match self {
+                Self::RingwayMany => true,
+                Self::ArrayQueue | Self::Channel => batch == 1,
+                _ => false,
+            };
+        }
+        if work.batch() > 1 {
+            let batches = matches!(self, Self::Ringway | Self::RingwayMany | Self::Rtrb);
+            return batches || self.is_aeron();
+        }
         match self {
             Self::Futex | Self::Iceoryx2Event => matches!(work, Work::Wakeup { .. }),
             Self::Iceoryx2Request => matches!(work, Work::Latency { .. }),
@@ -123,6 +150,8 @@ impl Rival {
             Self::RingwayInPlace | Self::Aeron | Self::Iceoryx2 => {
                 !matches!(work, Work::Wakeup { .. })
             }
+            // Longer messages cannot be claimed.
+            Self::AeronClaim => !matches!(work, Work::Wakeup { .. }) && work.payload() <= 60 << 10,
             // Packets are values there: large ones would be boxed, and none written or read.
             Self::Rtrb | Self::ArrayQueue | Self::Channel => {
                 !matches!(work, Work::Wakeup { .. }) && threads::carries(work.payload())
@@ -145,10 +174,10 @@ impl Environment {
     /// # Errors
     /// When the system refuses.
     pub(crate) fn start() -> Result<Self> {
-        #[cfg(feature = "aeron")]
-        let driver = aeron::Driver::start()?;
         peers::supervise()?;
         let scratch = Scratch::create()?;
+        #[cfg(feature = "aeron")]
+        let driver = aeron::Driver::start(&scratch.path)?;
         Ok(Self {
             scratch,
             #[cfg(feature = "aeron")]
@@ -159,7 +188,7 @@ impl Environment {
     /// Where a rival's files are.
     pub(crate) fn directory(&self, rival: Rival) -> PathBuf {
         #[cfg(feature = "aeron")]
-        if rival == Rival::Aeron {
+        if rival.is_aeron() {
             return self.driver.directory();
         }
         let _ = rival;
@@ -184,7 +213,7 @@ fn ring(task: &Task) -> Result<LinkSpec> {
         transport: Transport::Ring,
         mode,
         payload,
-        batch: 1,
+        batch: task.work.batch(),
         in_place: task.rival == Rival::RingwayInPlace,
         size: RingSize::new(payload, None, None)?,
         directory: Some(task.directory.clone()),
@@ -194,7 +223,9 @@ fn ring(task: &Task) -> Result<LinkSpec> {
 /// Payloads made ahead of a stream, in private memory.
 fn ahead(work: Work) -> usize {
     match work {
-        Work::Stream { payload, .. } => crate::payload::Source::ahead_for_stream(payload, 1),
+        Work::Stream { payload, batch, .. } => {
+            crate::payload::Source::ahead_for_stream(payload, batch)
+        }
         _ => 1,
     }
 }
@@ -205,6 +236,9 @@ fn ahead(work: Work) -> usize {
 /// When a process or the rival fails.
 pub(crate) fn measure(cpus: CpuPair, task: &Task) -> Result<Measured> {
     let work = task.work;
+    if matches!(work, Work::Many { .. }) {
+        return many::measure(cpus, task);
+    }
     if matches!(task.rival, Rival::Rtrb | Rival::ArrayQueue | Rival::Channel) {
         return between_threads(cpus, task);
     }
@@ -230,19 +264,19 @@ pub(crate) fn measure(cpus: CpuPair, task: &Task) -> Result<Measured> {
             work::measure(pair, clock, work, outlet, inlet)?
         }
         Rival::Iceoryx2 => {
-            let (outlet, inlet) = iceoryx::ends(task, true)?;
+            let (outlet, inlet) = iceoryx::ends(pair, task, true)?;
             work::measure(pair, clock, work, outlet, inlet)?
         }
         Rival::Iceoryx2Event => {
-            let (outlet, inlet) = iceoryx::events(task, true)?;
+            let (outlet, inlet) = iceoryx::events(pair, task, true)?;
             work::measure(pair, clock, work, outlet, inlet)?
         }
         Rival::Iceoryx2Request => {
-            let (outlet, inlet) = request::client(task)?;
+            let (outlet, inlet) = request::client(pair, task)?;
             work::measure(pair, clock, work, outlet, inlet)?
         }
         #[cfg(feature = "aeron")]
-        Rival::Aeron => {
+        Rival::Aeron | Rival::AeronClaim => {
             let (outlet, inlet) = aeron::ends(task, true)?;
             work::measure(pair, clock, work, outlet, inlet)?
         }
@@ -258,6 +292,9 @@ pub(crate) fn measure(cpus: CpuPair, task: &Task) -> Result<Measured> {
 /// When the rival fails.
 pub(crate) fn answer(pair: &Pair, task: &Task) -> Result<()> {
     let work = task.work;
+    if matches!(work, Work::Many { .. }) {
+        return many::answer(pair, task);
+    }
     match task.rival {
         Rival::Ringway | Rival::RingwayInPlace | Rival::RingwayMany => {
             let spec = ring(task)?;
@@ -278,19 +315,19 @@ pub(crate) fn answer(pair: &Pair, task: &Task) -> Result<()> {
             work::answer(pair, work, inlet, outlet)
         }
         Rival::Iceoryx2 => {
-            let (outlet, inlet) = iceoryx::ends(task, false)?;
+            let (outlet, inlet) = iceoryx::ends(pair, task, false)?;
             work::answer(pair, work, inlet, outlet)
         }
         Rival::Iceoryx2Event => {
-            let (outlet, inlet) = iceoryx::events(task, false)?;
+            let (outlet, inlet) = iceoryx::events(pair, task, false)?;
             work::answer(pair, work, inlet, outlet)
         }
         Rival::Iceoryx2Request => {
-            let (outlet, inlet) = request::server(task)?;
+            let (outlet, inlet) = request::server(pair, task)?;
             work::answer(pair, work, inlet, outlet)
         }
         #[cfg(feature = "aeron")]
-        Rival::Aeron => {
+        Rival::Aeron | Rival::AeronClaim => {
             let (outlet, inlet) = aeron::ends(task, false)?;
             work::answer(pair, work, inlet, outlet)
         }

@@ -11,7 +11,8 @@ use iceoryx2::prelude::*;
 
 use crate::error::{BenchError, Result};
 use crate::payload::{self, Source};
-use crate::rivals::iceoryx::{name, node};
+use crate::peers::Pair;
+use crate::rivals::iceoryx::{name, node, one_after_the_other};
 use crate::rivals::refused;
 use crate::transport::{Inlet, Outlet};
 use crate::work::Task;
@@ -33,7 +34,11 @@ pub(crate) struct Responder(Active, Source);
 ///
 /// # Errors
 /// When iceoryx2 refuses.
-pub(crate) fn client(task: &Task) -> Result<(Requests, Responses)> {
+pub(crate) fn client(pair: &Pair, task: &Task) -> Result<(Requests, Responses)> {
+    one_after_the_other(pair, true, || open_client(task))
+}
+
+fn open_client(task: &Task) -> Result<(Requests, Responses)> {
     let node = node()?;
     let service = node
         .service_builder(&name(task, "request")?)
@@ -54,7 +59,11 @@ pub(crate) fn client(task: &Task) -> Result<(Requests, Responses)> {
 ///
 /// # Errors
 /// When iceoryx2 refuses.
-pub(crate) fn server(task: &Task) -> Result<(Responder, Requested)> {
+pub(crate) fn server(pair: &Pair, task: &Task) -> Result<(Responder, Requested)> {
+    one_after_the_other(pair, false, || open_server(task))
+}
+
+fn open_server(task: &Task) -> Result<(Responder, Requested)> {
     let node = node()?;
     let service = node
         .service_builder(&name(task, "request")?)

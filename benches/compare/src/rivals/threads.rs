@@ -21,13 +21,26 @@ pub(crate) fn carries(payload: usize) -> bool {
 }
 
 /// Puts an array; spins, or sleeps, while there is no room.
-trait Put<const N: usize>: Send {
+pub(super) trait Put<const N: usize>: Send {
     fn put(&mut self, packet: [u8; N]) -> Result<()>;
+
+    /// Puts `n` of them, as one batch if it can.
+    #[inline]
+    fn put_many(&mut self, n: usize, packet: impl Fn(usize) -> [u8; N]) -> Result<()> {
+        (0..n).try_for_each(|i| self.put(packet(i)))
+    }
 }
 
 /// Gets an array; spins, or sleeps, while there is none.
-trait Get<const N: usize>: Send {
+pub(super) trait Get<const N: usize>: Send {
     fn get(&mut self) -> Result<[u8; N]>;
+
+    /// Gets up to `max`, as one batch if it can, and at least one; says how many.
+    #[inline]
+    fn get_many(&mut self, _max: usize, mut look: impl FnMut(&[u8; N])) -> Result<usize> {
+        look(&self.get()?);
+        Ok(1)
+    }
 }
 
 impl<const N: usize> Put<N> for Arc<ArrayQueue<[u8; N]>> {
@@ -62,6 +75,20 @@ impl<const N: usize> Put<N> for rtrb::Producer<[u8; N]> {
         }
         Ok(())
     }
+
+    #[inline]
+    fn put_many(&mut self, n: usize, packet: impl Fn(usize) -> [u8; N]) -> Result<()> {
+        if n == 1 {
+            return self.put(packet(0));
+        }
+        loop {
+            if let Ok(chunk) = self.write_chunk_uninit(n) {
+                chunk.fill_from_iter((0..n).map(packet));
+                return Ok(());
+            }
+            std::hint::spin_loop();
+        }
+    }
 }
 
 impl<const N: usize> Get<N> for rtrb::Consumer<[u8; N]> {
@@ -70,6 +97,26 @@ impl<const N: usize> Get<N> for rtrb::Consumer<[u8; N]> {
         loop {
             if let Ok(packet) = self.pop() {
                 return Ok(packet);
+            }
+            std::hint::spin_loop();
+        }
+    }
+
+    #[inline]
+    fn get_many(&mut self, max: usize, mut look: impl FnMut(&[u8; N])) -> Result<usize> {
+        if max == 1 {
+            look(&self.get()?);
+            return Ok(1);
+        }
+        loop {
+            let there = self.slots().min(max);
+            if there > 0
+                && let Ok(chunk) = self.read_chunk(there)
+            {
+                let (first, second) = chunk.as_slices();
+                first.iter().chain(second).for_each(&mut look);
+                chunk.commit_all();
+                return Ok(there);
             }
             std::hint::spin_loop();
         }
@@ -106,23 +153,23 @@ struct Getter<const N: usize, G>(G);
 impl<const N: usize, P: Put<N>> Outlet for Putter<N, P> {
     #[inline]
     fn send(&mut self, first: u64, n: usize) -> Result<()> {
-        for sequence in first..first + n as u64 {
-            self.1.make(sequence, 1);
-            let packet = self.1.payload(sequence).first_chunk().copied();
-            self.0.put(packet.unwrap_or([0; N]))?;
-        }
-        Ok(())
+        let Self(put, source) = self;
+        source.make(first, n);
+        put.put_many(n, |i| {
+            source.payload(first + i as u64).first_chunk().copied().unwrap_or([0; N])
+        })
     }
 }
 
 impl<const N: usize, G: Get<N>> Inlet for Getter<N, G> {
     #[inline]
-    fn receive(&mut self, expected: u64, _: usize) -> Result<usize> {
-        if payload::read(&self.0.get()?, expected) {
-            Ok(1)
-        } else {
-            Err(BenchError::Damaged { sequence: expected })
-        }
+    fn receive(&mut self, expected: u64, max: usize) -> Result<usize> {
+        let (mut next, mut whole) = (expected, true);
+        let got = self.0.get_many(max, |packet| {
+            whole &= payload::read(packet, next);
+            next += 1;
+        })?;
+        if whole { Ok(got) } else { Err(BenchError::Damaged { sequence: expected }) }
     }
 
     fn try_receive(&mut self, _: u64) -> Result<bool> {
