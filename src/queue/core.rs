@@ -205,6 +205,43 @@ impl Core {
         }
     }
 
+    /// Takes up to `max` records of a many-consumer ring, waiting for the first only; appends them to
+    /// `out`, and says how many.
+    pub(crate) fn take_many(
+        &self,
+        max: usize,
+        out: &mut Vec<Taken>,
+        wait: Wait,
+    ) -> Result<usize, GetError> {
+        if max == 0 {
+            return Ok(0);
+        }
+        self.check_get()?;
+        let mut count = 0;
+        let ready = self.ring.stamped_at_head()
+            || wait != Wait::No
+                && self.spin.for_record_at(self.ring.head_pos(), || self.ring.stamped_at_head());
+        if !ready || self.ring.hinted() {
+            out.push(self.take_multi(wait)?);
+            count = 1;
+        }
+        while count < max {
+            let n = self.ring.take_ready(max - count, self.me, out);
+            if n != 0 {
+                let first = &out[out.len() - n];
+                self.probe_now_and_then(first.pos, n as u64 * first.n);
+            } else if count != 0 {
+                // Whatever is wrong with the next one is said when it is the first.
+                break;
+            } else {
+                out.push(self.take_multi(wait)?);
+            }
+            count += n.max(1);
+        }
+        self.room_made_by_taking();
+        Ok(count)
+    }
+
     /// Looks whether the holder of the oldest lease lives, every so many takes: a busy ring is never
     /// idle, and would notice only once it is full.
     #[inline(always)]

@@ -68,7 +68,7 @@ impl Core {
             }
         }
         for taken in kept {
-            self.ring.keep(&taken, self.me);
+            self.ring.keep(&taken);
         }
         found
     }

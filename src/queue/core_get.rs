@@ -140,7 +140,7 @@ impl Core {
         self.room_made_by_taking();
         self.ring.read(&taken, out);
         let info = RecordInfo::new(&taken, self.ring.timestamp(&taken));
-        self.release(&taken);
+        self.ring.release(&taken, self.me);
         self.room_made();
         Ok(info)
     }
@@ -248,20 +248,12 @@ impl Core {
     #[inline]
     pub(crate) fn acknowledge(&self, taken: Taken) {
         match self.ring.geometry().consumers {
-            Side::Multi => self.release(&taken),
+            Side::Multi => self.ring.release(&taken, self.me),
             Side::Single => self.end_single(|core, state| {
                 core.ring.ack_single(state, &taken);
             }),
         }
         self.room_made();
-    }
-
-    /// Releases a record of a many-consumer ring.
-    #[inline(always)]
-    fn release(&self, taken: &Taken) {
-        self.ring.hand_back_lines(taken);
-        let bytes = if taken.redeliveries() == 0 { taken.len() as u64 } else { 0 };
-        self.ring.release(taken.pos, taken.n, self.me, bytes);
     }
 
     /// Acknowledges a record that a handle holds while the state is parked here.
@@ -274,7 +266,7 @@ impl Core {
     /// Ends a lease by giving the record back.
     pub(crate) fn give_back(&self, taken: Taken) {
         match self.ring.geometry().consumers {
-            Side::Multi => self.ring.give_back(taken.pos, taken.n),
+            Side::Multi => self.ring.give_back(&taken),
             Side::Single => self.end_single(|core, state| {
                 core.ring.give_back_single(state, taken.pos);
             }),

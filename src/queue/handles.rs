@@ -350,7 +350,16 @@ impl Consumer {
             let taken = core.take_single(state, wait)?;
             core.room_made_by_taking();
             let info = RecordInfo::new(&taken, core.ring.timestamp(&taken));
-            let bomb = GiveBack { core, state, taken };
+            let bomb = GiveBack { core, state: Some(state), taken };
+            let result = read(core.ring.payload(&bomb.taken), info);
+            bomb.defuse();
+            return Ok(result);
+        }
+        if let ConsumerSide::Multi = &self.side {
+            let core = &*self.core;
+            let taken = core.take_record(wait)?;
+            let info = RecordInfo::new(&taken, core.ring.timestamp(&taken));
+            let bomb = GiveBack { core, state: None, taken };
             let result = read(core.ring.payload(&bomb.taken), info);
             bomb.defuse();
             return Ok(result);
@@ -384,7 +393,15 @@ impl Consumer {
         out: &mut Vec<Lease>,
         wait: Wait,
     ) -> Result<usize, GetError> {
-        lease_many(max, out, wait, |wait| self.lease(wait))
+        let ConsumerSide::Multi = &self.side else {
+            return lease_many(max, out, wait, |wait| self.lease(wait));
+        };
+        // Behind what is held, for a moment: no vector of its own at each call.
+        let start = self.held.len();
+        let count = self.core.take_many(max, &mut self.held, wait)?;
+        let lease = |taken| Lease::ring(RingLease::new(Arc::clone(&self.core), taken));
+        out.extend(self.held.drain(start..).map(lease));
+        Ok(count)
     }
 
     /// Takes a record whose end goes through the core: the state of a single consumer is parked
@@ -422,7 +439,8 @@ impl Consumer {
 /// Gives a record back if its reader panics.
 struct GiveBack<'a> {
     core: &'a Core,
-    state: &'a mut SingleConsumer,
+    /// None of many consumers.
+    state: Option<&'a mut SingleConsumer>,
     taken: Taken,
 }
 
@@ -434,7 +452,10 @@ impl GiveBack<'_> {
         let core = this.core;
         // A child that forked inside the reader has no such memory.
         if core.is_here() {
-            core.ring.ack_single(this.state, &this.taken);
+            match &mut this.state {
+                Some(state) => core.ring.ack_single(state, &this.taken),
+                None => core.ring.release(&this.taken, core.me),
+            }
             core.room_made();
         }
     }
@@ -443,7 +464,13 @@ impl GiveBack<'_> {
 impl Drop for GiveBack<'_> {
     fn drop(&mut self) {
         if self.core.is_here() {
-            self.core.ring.give_back_single(self.state, self.taken.pos);
+            match &mut self.state {
+                Some(state) => self.core.ring.give_back_single(state, self.taken.pos),
+                None => {
+                    self.core.ring.give_back(&self.taken);
+                    self.core.published();
+                }
+            }
         }
     }
 }

@@ -120,9 +120,9 @@ impl Consumer {
                 self.core.room_made();
             }
             ConsumerSide::Multi => {
-                for taken in self.held.drain(..) {
-                    self.core.acknowledge(taken);
-                }
+                self.core.ring.release_many(&self.held, self.core.me);
+                self.held.clear();
+                self.core.room_made();
             }
         }
     }

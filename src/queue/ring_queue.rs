@@ -294,7 +294,14 @@ impl QueueBackend for RingQueue {
     }
 
     fn lease_many(&self, max: usize, out: &mut Vec<Lease>, wait: Wait) -> Result<usize, GetError> {
-        handles::lease_many(max, out, wait, |wait| self.lease(wait))
+        if self.core.ring.geometry().consumers == Side::Single {
+            return handles::lease_many(max, out, wait, |wait| self.lease(wait));
+        }
+        let mut many = Vec::new();
+        let count = self.core.take_many(max, &mut many, wait)?;
+        let lease = |taken| Lease::ring(RingLease::new(Arc::clone(&self.core), taken));
+        out.extend(many.into_iter().map(lease));
+        Ok(count)
     }
 
     fn qsize(&self) -> u64 {

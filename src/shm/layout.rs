@@ -17,7 +17,7 @@ use crate::sync::{AtomicU32, AtomicU64};
 /// First eight bytes of every segment.
 pub const MAGIC: [u8; 8] = *b"RINGWAY\0";
 /// Version of everything in this file. Any change of an offset or of a meaning raises it.
-pub const LAYOUT_VERSION: u32 = 2;
+pub const LAYOUT_VERSION: u32 = 3;
 /// Granularity of every part of a segment, in bytes, whatever the CPU's own page size is.
 pub const PAGE_BYTES: u64 = 4096;
 /// Distance that keeps two hot words out of each other's cache lines (two lines: the adjacent-line
@@ -96,7 +96,7 @@ pub struct RingRecord {
     pub dead_letter: [u8; 64],
     /// Where the ring's extent starts, in bytes from the start of the file.
     pub offset: u64,
-    /// Size of the extent: header, claims, entries, data.
+    /// Size of the extent: header, claims, takes, entries, data.
     pub extent_bytes: u64,
     /// Most packets that may wait; 0 for no bound but the space.
     pub maxsize: u64,
@@ -222,7 +222,7 @@ pub struct ConsumerLine {
     pub peek: AtomicU64,
     /// Units beyond the first of all records ever taken.
     pub extra_units: AtomicU64,
-    /// Payload bytes ever taken for the first time.
+    /// Single consumer: payload bytes ever taken for the first time.
     pub bytes: AtomicU64,
     /// Times a blocking get had to wait.
     pub empty_waits: AtomicU64,

@@ -100,14 +100,24 @@ impl Geometry {
         RING_HEADER_BYTES
     }
 
+    /// Where the take words start, from the start of the extent (many consumers only).
+    #[must_use]
+    pub const fn takes_offset(&self) -> u64 {
+        self.claims_offset() + self.words_bytes(self.producers)
+    }
+
     /// Where the entries start, from the start of the extent.
     #[must_use]
     pub const fn entries_offset(&self) -> u64 {
-        let claims = match self.producers {
+        self.takes_offset() + self.words_bytes(self.consumers)
+    }
+
+    /// Bytes of a word for each entry, in whole pages; none for a side with one user.
+    const fn words_bytes(&self, side: Side) -> u64 {
+        match side {
             Side::Multi => (self.entries() * 8).next_multiple_of(PAGE_BYTES),
             Side::Single => 0,
-        };
-        self.claims_offset() + claims
+        }
     }
 
     /// Where the data region starts, from the start of the extent.
@@ -116,7 +126,7 @@ impl Geometry {
         self.entries_offset() + (self.entries() * 64).next_multiple_of(PAGE_BYTES)
     }
 
-    /// Bytes of the whole extent: header, claims, entries, data.
+    /// Bytes of the whole extent: header, claims, takes, entries, data.
     #[must_use]
     pub const fn extent_bytes(&self) -> u64 {
         self.data_offset() + self.data_bytes()
@@ -158,6 +168,7 @@ impl Geometry {
 pub struct RingMemory {
     header: *const RingHeader,
     claims: *const AtomicU64,
+    takes: *const AtomicU64,
     entries: *const Entry,
     #[cfg_attr(loom, expect(dead_code, reason = "loom models use inline payloads"))]
     data: *mut u8,
@@ -199,6 +210,7 @@ impl RingMemory {
         Self {
             header: base.cast(),
             claims: at(geometry.claims_offset()).cast(),
+            takes: at(geometry.takes_offset()).cast(),
             entries: at(geometry.entries_offset()).cast(),
             data: at(geometry.data_offset()),
             geometry,
@@ -214,6 +226,7 @@ impl RingMemory {
         let memory = Self {
             header: &raw const *heap.header,
             claims: heap.claims.as_ptr(),
+            takes: heap.takes.as_ptr(),
             entries: heap.entries.as_ptr(),
             data: heap.data,
             geometry,
@@ -264,6 +277,17 @@ impl RingMemory {
         let claim = self.claims.wrapping_add(pos as usize & self.mask);
         // SAFETY: in bounds by the mask, alive by the constructor's contract; an atomic.
         unsafe { &*claim }
+    }
+
+    /// The take word of a position. Many-consumer rings only.
+    #[inline(always)]
+    #[must_use]
+    pub fn take(&self, pos: u64) -> &AtomicU64 {
+        debug_assert_eq!(self.geometry.consumers, Side::Multi);
+        // The mask keeps the index below 2^k, the number of take words.
+        let take = self.takes.wrapping_add(pos as usize & self.mask);
+        // SAFETY: in bounds by the mask, alive by the constructor's contract; an atomic.
+        unsafe { &*take }
     }
 
     /// The entry of a position.
@@ -352,6 +376,7 @@ impl RingMemory {
 struct HeapRing {
     header: Box<RingHeader>,
     claims: Box<[AtomicU64]>,
+    takes: Box<[AtomicU64]>,
     entries: Box<[Entry]>,
     data: *mut u8,
     data_layout: Layout,
@@ -365,7 +390,10 @@ unsafe impl Sync for HeapRing {}
 impl HeapRing {
     fn new(geometry: &Geometry) -> Self {
         let entries = geometry.entries() as usize;
-        let claims = if geometry.producers == Side::Multi { entries } else { 0 };
+        let words = |side| {
+            let words = if side == Side::Multi { entries } else { 0 };
+            (0..words).map(|_| AtomicU64::new(0)).collect()
+        };
         // A record of a quarter of the region may start at the last unit.
         let bytes = geometry.data_bytes() as usize + geometry.max_payload();
         let data_layout = Layout::from_size_align(bytes, PAGE_BYTES as usize)
@@ -377,7 +405,8 @@ impl HeapRing {
         }
         Self {
             header: Box::new(new_header()),
-            claims: (0..claims).map(|_| AtomicU64::new(0)).collect(),
+            claims: words(geometry.producers),
+            takes: words(geometry.consumers),
             entries: (0..entries).map(|_| new_entry()).collect(),
             data,
             data_layout,

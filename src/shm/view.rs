@@ -92,6 +92,21 @@ impl RingView {
         many.then(|| acquire(self.memory.claim(pos))) // SYNC claimed.
     }
 
+    /// The take word of a position, as it is; `None` in a ring with one consumer.
+    pub(crate) fn take(&self, pos: u64) -> Option<u64> {
+        let many = self.geometry().consumers == Side::Multi;
+        many.then(|| acquire(self.memory.take(pos))) // SYNC taken, released, given-back.
+    }
+
+    /// What is known of the record that begins at `pos`: the take word of this lap where somebody took
+    /// it, or else the stamp of this lap; with the words as they are. `None` where neither is of this lap.
+    pub(crate) fn record(&self, pos: u64) -> Option<Stamp> {
+        let lap = self.bits.lap(pos);
+        let take = self.take(pos).map(|word| self.bits.unpack(word));
+        take.filter(|take| take.lap == lap)
+            .or_else(|| Some(self.stamp(pos).1).filter(|stamp| stamp.lap == lap))
+    }
+
     /// Behind the last claimed record.
     pub(crate) fn tail(&self) -> Mark {
         self.mark(|header| &header.producers.tail) // SYNC tail.
@@ -206,17 +221,24 @@ impl RingView {
         let mut limit = self.limit();
         let tail = self.tail().pos;
         if self.geometry().consumers == Side::Multi {
-            // Two releases at once may each leave the frontier to the other: look past that.
-            for _ in 0..self.bits.entries() {
-                let (_, stamp) = self.stamp(limit);
-                let passed = matches!(stamp.state, State::Released | State::Skipped);
-                if stamp.lap != self.bits.lap(limit) || !passed || limit >= tail {
-                    break;
-                }
-                limit = limit.saturating_add(stamp.n);
-            }
+            // The frontier follows late: look past what was released.
+            limit = self.passed_from(limit).min(tail);
         }
         tail.saturating_sub(limit).min(self.bits.entries())
+    }
+
+    /// Many consumers: the first record from `from` on that is neither released nor skipped.
+    fn passed_from(&self, from: u64) -> u64 {
+        let mut to = from;
+        while to.saturating_sub(from) < self.bits.entries() {
+            match self.record(to) {
+                Some(Stamp { state: State::Released | State::Skipped, n, .. }) => {
+                    to = to.saturating_add(n);
+                }
+                _ => break,
+            }
+        }
+        to
     }
 
     /// 0.0–1.0: the larger of packets/maxsize and units/capacity.
@@ -233,22 +255,21 @@ impl RingView {
     #[must_use]
     pub fn leased(&self) -> u64 {
         let many = self.geometry().consumers == Side::Multi;
-        let wanted = if many { State::Reading } else { State::Ready };
         let mut pos = self.limit();
         let end = self.exposed().pos;
         let mut leased = 0;
-        for _ in 0..self.bits.entries() {
-            let (_, stamp) = self.stamp(pos);
-            if pos >= end || stamp.lap != self.bits.lap(pos) {
-                break;
-            }
-            leased += u64::from(stamp.state == wanted);
-            pos = pos.saturating_add(stamp.n);
-        }
-        // A taker that has stamped its record but not moved the head yet.
-        if many && pos == end {
-            let (_, stamp) = self.stamp(pos);
-            leased += u64::from(stamp.state == State::Reading && stamp.lap == self.bits.lap(pos));
+        for _ in 0..=self.bits.entries() {
+            let Some(record) = self.record(pos) else { break };
+            leased += match record.state {
+                State::Reading if many => 1,
+                State::Run if many => record.n,
+                // A taker may have written its word and not moved the head yet; beyond, all is ready.
+                State::Ready if many => break,
+                _ if pos >= end && !many => break,
+                State::Ready => 1,
+                _ => 0,
+            };
+            pos = pos.saturating_add(record.n);
         }
         leased
     }
@@ -270,11 +291,13 @@ impl RingView {
                 if pos >= head.pos {
                     break;
                 }
-                let (_, stamp) = self.stamp(pos);
-                let current = stamp.lap == self.bits.lap(pos);
-                let held = matches!(stamp.state, State::Reading | State::Ready);
-                packets += u64::from(current && held);
-                pos = pos.saturating_add(if current { stamp.n } else { 1 });
+                let record = self.record(pos);
+                packets += match record {
+                    Some(Stamp { state: State::Reading | State::Ready, .. }) => 1,
+                    Some(Stamp { state: State::Run, n, .. }) => n,
+                    _ => 0,
+                };
+                pos = pos.saturating_add(record.map_or(1, |record| record.n));
             }
         }
         packets
@@ -294,13 +317,43 @@ impl RingView {
         if self.geometry().consumers == Side::Single {
             return None;
         }
-        let pos = self.limit();
-        let (_, stamp) = self.stamp(pos);
-        (stamp.lap == self.bits.lap(pos) && stamp.state == State::Reading)
-            .then_some((pos, stamp.owner))
+        let pos = self.oldest_not_released();
+        let held = |record: &Stamp| matches!(record.state, State::Reading | State::Run);
+        self.record(pos).filter(held).map(|record| (pos, record.owner))
     }
 
-    /// The counters, as `Ring::stats`. Each is one load; together they are no snapshot.
+    /// Many consumers: the position that keeps the frontier, or would if it had followed.
+    pub(crate) fn oldest_not_released(&self) -> u64 {
+        self.passed_from(self.limit())
+    }
+
+    /// Payload bytes that wait: committed, and given to no consumer yet. Walks over them.
+    fn bytes_waiting(&self) -> u64 {
+        let (mut pos, tail) = (self.exposed().pos, self.tail().pos);
+        let mut bytes = 0_u64;
+        for _ in 0..self.bits.entries() {
+            let (_, stamp) = self.stamp(pos);
+            let lap = self.bits.lap(pos);
+            let n = if stamp.lap == lap {
+                if stamp.state == State::Ready {
+                    bytes = bytes.saturating_add(self.description(pos).len.into());
+                }
+                stamp.n
+            } else {
+                // Being written.
+                let claim = self.claim(pos).map(|word| self.bits.unpack(word));
+                claim.filter(|claim| claim.lap == lap).map_or(1, |claim| claim.n)
+            };
+            pos = pos.saturating_add(n);
+            if pos >= tail {
+                break;
+            }
+        }
+        bytes
+    }
+
+    /// The counters. Each is one load, but for `bytes_got` of many consumers; together they are no
+    /// snapshot.
     #[must_use]
     pub fn stats(&self) -> RingStats {
         let first = self.first_pos();
@@ -309,11 +362,18 @@ impl RingView {
         let put = self.tail().pos.saturating_sub(first);
         let extra_put = self.count(|header| &header.producers.extra_units);
         let extra_got = self.count(|header| &header.consumers.extra_units);
+        let bytes_put = self.count(|header| &header.producers.bytes);
+        let bytes_got = match self.geometry().consumers {
+            // What was put and waits no more: the consumers have no counter, and no line to fight for.
+            Side::Multi if taken < put => bytes_put.saturating_sub(self.bytes_waiting()),
+            Side::Multi => bytes_put,
+            Side::Single => self.count(|header| &header.consumers.bytes),
+        };
         RingStats {
             puts: put.saturating_sub(extra_put).saturating_sub(skipped),
             gets: taken.saturating_sub(extra_got),
-            bytes_put: self.count(|header| &header.producers.bytes),
-            bytes_got: self.count(|header| &header.consumers.bytes),
+            bytes_put,
+            bytes_got,
             full_waits: self.count(|header| &header.producers.full_waits),
             empty_waits: self.count(|header| &header.consumers.empty_waits),
             refused: self.count(|header| &header.producers.refused),

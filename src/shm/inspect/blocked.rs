@@ -88,11 +88,11 @@ pub(crate) fn blocked_by(ring: &RingView, world: &World<'_>) -> Vec<Blocker> {
 fn kept(ring: &RingView) -> Option<u64> {
     let max = ring.geometry().max_deliveries;
     let (pos, state) = match ring.geometry().consumers {
-        Side::Multi => (ring.limit(), State::Reading),
+        Side::Multi => (ring.oldest_not_released(), State::Reading),
         Side::Single => (ring.head().pos, State::Ready),
     };
-    let stamp = ring.stamp(pos).1;
-    let nobodys = stamp.lap == ring.bits().lap(pos) && stamp.state == state && stamp.owner == 0;
+    let record = ring.record(pos);
+    let nobodys = record.is_some_and(|record| record.state == state && record.owner == 0);
     let redeliveries = ring.description(pos).flags >> REDELIVERIES_SHIFT;
     (max != 0 && nobodys && redeliveries >= max).then_some(pos)
 }

@@ -40,6 +40,9 @@ pub enum EntryState {
     Ready,
     /// Leased by the owner.
     Reading,
+    /// Taken at once by the owner, which is about to lease them one by one: a run of `n` records of one
+    /// unit. The description is that of the first.
+    ReadingRun,
     /// Delivered before, and given back, or left by a single consumer that is gone.
     Returned,
     /// Acknowledged; not reclaimed yet.
@@ -67,6 +70,7 @@ impl EntryState {
             Self::WritingRun => "writing-run",
             Self::Ready => "ready",
             Self::Reading => "reading",
+            Self::ReadingRun => "reading-run",
             Self::Returned => "returned",
             Self::Released => "released",
             Self::Skipped => "skipped",
@@ -80,7 +84,10 @@ impl EntryState {
 
     /// Says whether a record of this state has a description and a payload.
     const fn has_payload(self) -> bool {
-        matches!(self, Self::Ready | Self::Reading | Self::Returned | Self::Released)
+        matches!(
+            self,
+            Self::Ready | Self::Reading | Self::ReadingRun | Self::Returned | Self::Released
+        )
     }
 }
 
@@ -118,6 +125,8 @@ pub struct EntrySnapshot {
     pub stamp: u64,
     /// The claim word, as it is (many producers only).
     pub claim: Option<u64>,
+    /// The take word, as it is (many consumers only).
+    pub take: Option<u64>,
     /// What is wrong with it.
     pub fault: Option<&'static str>,
     /// Whether nothing changed while it was read.
@@ -137,6 +146,14 @@ pub struct Entries {
     seen: Vec<Seen>,
     rest: usize,
     live: bool,
+}
+
+/// The words of a position, as they are.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Words {
+    stamp: u64,
+    claim: Option<u64>,
+    take: Option<u64>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -213,13 +230,12 @@ impl Entries {
     fn look(&self, pos: u64) -> Look {
         let mut last = Look::Nothing;
         for _ in 0..TRIES {
-            let stamp = self.ring.stamp(pos).0;
-            let claim = self.ring.claim(pos);
-            last = self.classify(pos, stamp, claim);
+            let words = self.words(pos);
+            last = self.classify(pos, words);
             // SYNC committed (pairs with the stamp's Release): whatever we copied from a later lap
             // comes with the reclaim limit that let it be written.
             fence(Acquire);
-            let same = self.ring.stamp(pos).0 == stamp && self.ring.claim(pos) == claim;
+            let same = self.words(pos) == words;
             let limit = self.ring.limit();
             if limit > pos {
                 return Look::Gone(limit);
@@ -236,11 +252,21 @@ impl Entries {
         last
     }
 
-    fn classify(&self, pos: u64, stamp: u64, claim: Option<u64>) -> Look {
+    fn words(&self, pos: u64) -> Words {
+        let (claim, take) = (self.ring.claim(pos), self.ring.take(pos));
+        Words { stamp: self.ring.stamp(pos).0, claim, take }
+    }
+
+    fn classify(&self, pos: u64, words: Words) -> Look {
         let bits = self.bits();
-        let (lap, read) = (bits.lap(pos), bits.unpack(stamp));
-        let blank = self.blank(pos, stamp, claim);
-        if read.lap == lap {
+        let (lap, read) = (bits.lap(pos), bits.unpack(words.stamp));
+        let blank = self.blank(pos, words);
+        let Words { claim, take, .. } = words;
+        let take = take.map(|word| bits.unpack(word)).filter(|take| take.lap >= lap);
+        if let Some(take) = take.filter(|take| take.lap == lap) {
+            return Look::Entry(Box::new(self.taken(blank, read, take)));
+        }
+        if read.lap == lap && take.is_none() {
             return Look::Entry(Box::new(self.stamped(blank, read)));
         }
         let unexplained = |fault| {
@@ -250,6 +276,9 @@ impl Entries {
                 ..blank.clone()
             }))
         };
+        if take.is_some() {
+            return unexplained("a take word ahead of its position");
+        }
         if read.lap > lap {
             return unexplained("a stamp ahead of its position");
         }
@@ -302,9 +331,7 @@ impl Entries {
                 }
             }
             State::Ready => EntryState::Ready,
-            State::Reading if stamp.owner == 0 => EntryState::Returned,
-            State::Reading => EntryState::Reading,
-            State::Released => EntryState::Released,
+            State::Released if single => EntryState::Released,
             State::Skipped => EntryState::Skipped,
             _ => EntryState::Unexplained,
         };
@@ -312,12 +339,35 @@ impl Entries {
         if state == EntryState::Unexplained {
             entry.n = 1;
             entry.fault = Some("a stamp in no state");
-        } else if pos.saturating_add(stamp.n) > self.end {
-            entry.fault = Some("a record beyond the ring");
-        } else if state == EntryState::Reading && single && stamp.state == State::Reading {
-            entry.fault = Some("leased by stamp in a ring with one consumer");
         }
-        if state.has_payload() {
+        self.complete(entry)
+    }
+
+    /// Describes a record by its take word of this lap, and the stamp behind it.
+    fn taken(&self, blank: EntrySnapshot, stamp: Stamp, take: Stamp) -> EntrySnapshot {
+        let state = match take.state {
+            State::Reading if take.owner == 0 => EntryState::Returned,
+            State::Reading => EntryState::Reading,
+            State::Run => EntryState::ReadingRun,
+            State::Released => EntryState::Released,
+            _ => EntryState::Unexplained,
+        };
+        let mut entry = EntrySnapshot { state, owner: take.owner, n: take.n, ..blank };
+        if state == EntryState::Unexplained {
+            entry.n = 1;
+            entry.fault = Some("a take word in no state");
+        } else if stamp.lap != entry.lap || stamp.state != State::Ready {
+            entry.fault = Some("taken, but not committed");
+        }
+        self.complete(entry)
+    }
+
+    /// Adds what the state of a record promises.
+    fn complete(&self, mut entry: EntrySnapshot) -> EntrySnapshot {
+        if entry.fault.is_none() && entry.position.saturating_add(entry.n) > self.end {
+            entry.fault = Some("a record beyond the ring");
+        }
+        if entry.state.has_payload() {
             self.describe_into(&mut entry);
         }
         entry
@@ -331,14 +381,15 @@ impl Entries {
         entry.redeliveries = (entry.flags & FLAG_REDELIVERIES) >> REDELIVERIES_SHIFT;
         entry.inline = entry.flags & FLAG_IN_DATA == 0;
         entry.put_at_ns = put_at(&self.ring, entry.position);
-        let (n, most) = (entry.n, self.options.payload_bytes);
+        let most = self.options.payload_bytes;
+        let n = if entry.state == EntryState::ReadingRun { 1 } else { entry.n };
         entry.payload = describe(&self.ring, entry.position, n, entry.inline, entry.len, most);
         if entry.payload.is_none() {
             entry.fault = Some("a length beyond its record");
         }
     }
 
-    fn blank(&self, pos: u64, stamp: u64, claim: Option<u64>) -> EntrySnapshot {
+    fn blank(&self, pos: u64, Words { stamp, claim, take }: Words) -> EntrySnapshot {
         let bits = self.bits();
         EntrySnapshot {
             position: pos,
@@ -356,6 +407,7 @@ impl Entries {
             payload: None,
             stamp,
             claim,
+            take,
             fault: None,
             consistent: true,
         }
@@ -370,7 +422,8 @@ impl Entries {
                 continue;
             }
             let bits = self.bits();
-            let (word, stamp) = self.ring.stamp(index);
+            let words = self.words(index);
+            let (word, stamp) = (words.stamp, bits.unpack(words.stamp));
             let start = self.end.saturating_sub(bits.entries());
             let (state, pos) = if seen == Seen::Inside {
                 // The one position of this index within the walk.
@@ -381,7 +434,7 @@ impl Entries {
             } else {
                 (EntryState::Reclaimed, (stamp.lap << bits.entries().trailing_zeros()) | index)
             };
-            let blank = self.blank(pos, word, self.ring.claim(index));
+            let blank = self.blank(pos, words);
             let owner = if state == EntryState::Reclaimed { stamp.owner } else { 0 };
             return Some(EntrySnapshot { state, owner, ..blank });
         }

@@ -334,7 +334,7 @@ impl RingSnapshot {
             let kind = match entry.state {
                 EntryState::Writing | EntryState::WritingRun => HoldKind::Writing,
                 EntryState::Reading if single && abandoned => HoldKind::Returned,
-                EntryState::Reading => HoldKind::Reading,
+                EntryState::Reading | EntryState::ReadingRun => HoldKind::Reading,
                 EntryState::Returned => HoldKind::Returned,
                 _ => continue,
             };

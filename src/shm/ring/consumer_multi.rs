@@ -1,242 +1,293 @@
-//! Many consumers: take by CAS, release, give back, adopt.
+//! Many consumers: take by CAS, release.
+//!
+//! Consumers compete for the *take word* of a position, never for the entry: the line that a producer
+//! writes is only read, until its record is acknowledged. The CAS from a word of an older lap to
+//! READING(me) is the linearization point of a get; `head` follows, moved by whoever comes first. A
+//! *run* of ready records of one unit is taken by one CAS, to RUN(me, n), and then split into a word
+//! for each record, the first one last.
 //!
 //! | a consumer dies… | and a survivor sees |
 //! |---|---|
-//! | before the CAS on the stamp | READY: takes it |
-//! | between stamp and head | READING at the head: helps the head; later adopts |
+//! | before the CAS on the take word | READY: takes it |
+//! | between the word and the head | READING or RUN at the head: helps the head; later adopts |
+//! | while it splits a run | RUN in the run's first word, whatever the others say: gives all of it back |
 //! | while it holds the record | READING(dead) below the head: adopts it, flagged |
 //! | after RELEASED | an acknowledged record: helps the frontier |
 
-use super::stamp::{Mark, State};
+use super::stamp::{Mark, Stamp, State};
 use super::{Missing, RETRY_LIMIT, Ring, Taken};
 use crate::shm::layout::RING_DESTROYED;
-use crate::shm::peers::Peers;
+use crate::shm::storage::Side;
 use crate::sync::Ordering::{AcqRel, Acquire, Relaxed, Release};
+use crate::sync::{crash_point, mutant, weaken};
+
+/// Most records of a run that is taken at once. More would gain little, and a run that is taken is
+/// no longer there for others.
+const MOST_AT_ONCE: u64 = 64;
+
+/// What has become of the record at a position where one begins.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Record {
+    /// Nothing is committed.
+    Nothing,
+    /// Committed, and taken by nobody; with the take word of an older lap.
+    Ready {
+        /// Its units.
+        n: u64,
+        /// The take word as it is.
+        word: u64,
+    },
+    /// Taken: READING, RUN or RELEASED; with the take word.
+    Taken(u64, Stamp),
+    /// Never committed: so many units to pass over.
+    Skipped(u64),
+    /// The place was used anew: whoever looks is late.
+    Lapped,
+    /// Nothing that a ringway writes.
+    Unexplained,
+}
 
 impl Ring {
+    #[inline(always)]
+    pub(super) fn load_take(&self, pos: u64) -> (u64, Stamp) {
+        // SYNC taken, released, given-back (pairs with the CAS and the stores): all reads before
+        // RELEASED, or before READING(0), are over; behind the first word of a run are the others.
+        let word = self.memory().take(pos).load(weaken("take_not_acquired", Acquire));
+        (word, self.bits.unpack(word))
+    }
+
+    /// Says what has become of the record that begins at `pos`.
+    #[inline]
+    pub(super) fn load_record(&self, pos: u64) -> Record {
+        let lap = self.bits.lap(pos);
+        let (word, take) = self.load_take(pos);
+        if take.lap == lap {
+            return match take.state {
+                State::Reading | State::Run | State::Released => Record::Taken(word, take),
+                _ => Record::Unexplained,
+            };
+        }
+        if take.lap > lap {
+            return Record::Lapped;
+        }
+        let (_, stamp) = self.load_stamp(pos);
+        if stamp.lap < lap {
+            return Record::Nothing;
+        }
+        match stamp.state {
+            _ if stamp.lap > lap => Record::Lapped,
+            State::Ready => Record::Ready { n: stamp.n, word },
+            State::Skipped => Record::Skipped(stamp.n),
+            _ => Record::Unexplained,
+        }
+    }
+
     /// Takes the oldest record that nobody was given.
     ///
     /// # Errors
     /// See [`Missing`].
     #[inline]
     pub fn take(&self, me: u16) -> Result<Taken, Missing> {
-        // The common case first, in one comparison: a record of one unit, ready.
+        // The common case first: a record of one unit, ready.
         let (head_word, head) = self.load_head();
-        let (stamp_word, _) = self.load_stamp(head.pos);
-        if stamp_word == self.bits.pack(State::Ready, head.pos, 1, 0)
-            && self.take_at((head_word, head), stamp_word, 1, me)
-        {
-            return self.checked(head.pos, 1);
+        let (stamp, _) = self.load_stamp(head.pos);
+        if stamp == self.bits.pack(State::Ready, head.pos, 1, 0) {
+            let (word, take) = self.load_take(head.pos);
+            if take.lap < self.bits.lap(head.pos) && self.take_at((head_word, head), word, 1, me) {
+                return self.checked(head.pos, 1, me);
+            }
         }
         self.take_slowly(me)
     }
 
-    /// Takes the record at the head, which was READY, unless somebody is faster.
+    /// Takes the record at the head, which was READY while its take word was `older`, unless somebody
+    /// is faster.
     #[inline(always)]
-    fn take_at(&self, (head_word, head): (u64, Mark), ready: u64, n: u64, me: u16) -> bool {
+    fn take_at(&self, (head_word, head): (u64, Mark), older: u64, n: u64, me: u16) -> bool {
         let mine = self.bits.pack(State::Reading, head.pos, n, me);
-        let stamp = &self.memory().entry(head.pos).stamp;
-        // SYNC committed (pairs with `stamp_ready`): the winner owns it, and sees its payload.
-        if crate::sync::mutant("take_without_cas") {
-            stamp.store(mine, Release);
-        } else if stamp.compare_exchange(ready, mine, AcqRel, Relaxed).is_err() {
-            return false;
+        let taken = self.win_take(head.pos, older, mine);
+        if taken {
+            crash_point("take.between_word_and_head");
+            self.move_head(head_word, head.plus(n, 1), false, 0);
+            crash_point("take.after_head");
         }
-        crate::sync::crash_point("take.between_stamp_and_head");
-        self.move_head(head_word, head.plus(n, 1), false, 0);
-        crate::sync::crash_point("take.after_head");
-        true
+        taken
+    }
+
+    #[inline(always)]
+    fn win_take(&self, pos: u64, older: u64, mine: u64) -> bool {
+        let slot = self.memory().take(pos);
+        if mutant("take_without_cas") {
+            slot.store(mine, Release);
+            return true;
+        }
+        // SYNC taken (pairs with `load_take`). From the very word of an older lap: the record is ours.
+        // What the record says was acquired with its stamp.
+        slot.compare_exchange(older, mine, AcqRel, Relaxed).is_ok()
     }
 
     #[inline(never)]
     fn take_slowly(&self, me: u16) -> Result<Taken, Missing> {
         for _ in 0..RETRY_LIMIT {
             let (head_word, head) = self.load_head();
-            let (stamp_word, stamp) = self.load_stamp(head.pos);
-            let lap = self.bits.lap(head.pos);
-            if stamp.lap < lap {
-                match self.why_nothing(head.pos) {
-                    Some(why) => return Err(why),
-                    None => continue,
-                }
-            }
-            if stamp.lap > lap {
-                if self.load_head().0 == head_word && self.load_stamp(head.pos).1.lap > lap {
-                    return Err(Missing::Corrupt("a stamp ahead of the head", head.pos));
-                }
-                continue;
-            }
-            match stamp.state {
-                State::Ready => {
-                    if self.take_at((head_word, head), stamp_word, stamp.n, me) {
-                        return self.checked(head.pos, stamp.n);
+            match self.load_record(head.pos) {
+                Record::Ready { n, word } => {
+                    if self.take_at((head_word, head), word, n, me) {
+                        return self.checked(head.pos, n, me);
                     }
                 }
-                // Somebody took it and has not moved the head: help.
-                State::Reading | State::Released => {
-                    crate::sync::crash_point("help.before_head");
-                    self.move_head(head_word, head.plus(stamp.n, 1), false, 0);
+                Record::Nothing => {
+                    if let Some(why) = self.why_nothing(head.pos) {
+                        return Err(why);
+                    }
                 }
-                State::Skipped => {
-                    let packets = self.packets_of_skipped(head.pos, stamp.n);
-                    self.move_head(head_word, head.plus(stamp.n, packets), true, stamp.n);
+                // Somebody took it and has not moved the head, or there is nothing to take: help.
+                Record::Taken(..) => {
+                    crash_point("help.before_head");
+                    self.help_head((head_word, head));
+                }
+                Record::Skipped(_) => {
+                    self.help_head((head_word, head));
                     self.help_frontier();
                 }
-                _ => return Err(Missing::Corrupt("a stamp in no state", head.pos)),
+                Record::Lapped => {
+                    let still = self.load_head().0 == head_word;
+                    if still && self.load_record(head.pos) == Record::Lapped {
+                        return Err(Missing::Corrupt("a word ahead of the head", head.pos));
+                    }
+                }
+                Record::Unexplained => {
+                    return Err(Missing::Corrupt("a record in no state", head.pos));
+                }
             }
         }
         Err(Missing::Corrupt("no progress while taking", self.load_head().1.pos))
     }
 
-    /// Checks a record just taken; a bad one is released, so that it wedges nobody.
-    #[inline(always)]
-    fn checked(&self, pos: u64, n: u64) -> Result<Taken, Missing> {
-        let taken = self.describe_taken(pos, n);
-        if taken.is_err() {
-            self.release(pos, n, 0, 0);
+    /// Takes the oldest records that nobody was given, up to `max` of those that lie ready one behind
+    /// the other; appends them to `out`, and says how many. All at once where each takes one unit, or
+    /// else the oldest alone. 0 where there is none at first sight, or the oldest needs
+    /// [`Ring::take`], which says what is the matter.
+    #[inline]
+    pub fn take_ready(&self, max: usize, me: u16, out: &mut Vec<Taken>) -> usize {
+        let (head_word, head) = self.load_head();
+        let most = (max as u64).min(MOST_AT_ONCE).min(self.bits.max_units());
+        let (start, mut end) = (out.len(), head.pos);
+        while end < head.pos + most {
+            let (word, stamp) = self.load_stamp(end);
+            let alone = end == head.pos;
+            let n = if alone { stamp.n } else { 1 };
+            if word != self.bits.pack(State::Ready, end, n, 0) {
+                break;
+            }
+            let Ok(taken) = self.describe_taken(end, n) else { break };
+            out.push(taken);
+            end += n;
+            if n != 1 {
+                break;
+            }
+        }
+        let count = out.len() - start;
+        let (older, take) = self.load_take(head.pos);
+        // What was read of the records holds if they are ours now: they lay there as they do.
+        let won = match count {
+            0 => false,
+            _ if take.lap >= self.bits.lap(head.pos) => false,
+            1 => self.take_at((head_word, head), older, end - head.pos, me),
+            _ => self.take_run_at((head_word, head), older, count as u64, me),
+        };
+        if !won {
+            out.truncate(start);
+        }
+        out.len() - start
+    }
+
+    /// Takes the `n` records of one unit each from the head on, which were READY while the take word was
+    /// `older`, unless somebody is faster.
+    fn take_run_at(&self, (head_word, head): (u64, Mark), older: u64, n: u64, me: u16) -> bool {
+        let taken = self.win_take(head.pos, older, self.bits.pack(State::Run, head.pos, n, me));
+        if taken {
+            crash_point("take.between_word_and_head");
+            self.move_head(head_word, head.plus(n, n), false, 0);
+            crash_point("take.after_head");
+            self.split_run(head.pos, n, me);
         }
         taken
     }
 
-    /// Acknowledges a record: it is never delivered again. `bytes` are counted unless the record
-    /// was delivered before. The caller then wakes producers that wait for room.
+    /// RUN(owner) → READING(owner) for each of its records, the first one last: until then, everybody
+    /// sees the run. The caller owns it, or holds the lock of its dead owner.
     #[inline]
-    pub fn release(&self, pos: u64, n: u64, me: u16, bytes: u64) {
-        let word = self.bits.pack(State::Released, pos, n, me);
-        let order = crate::sync::weaken("released_relaxed", Release);
-        crate::sync::crash_point("release.before_stamp");
-        // SYNC released (pairs with `load_stamp` in `help_frontier`): our reads are over. A plain
-        // store: the record is ours while we live.
-        self.memory().entry(pos).stamp.store(word, order);
-        crate::sync::crash_point("release.between_stamp_and_frontier");
-        // RELAXED: only a shortcut; where it is wrong, whoever releases the oldest, or finds the
-        // ring full, or sleeps until there is room, moves the frontier over ours.
-        if self.memory().header().frontier.frontier.load(Relaxed) == pos {
-            self.help_frontier();
-        }
-        let line = &self.memory().header().consumers;
-        line.bytes.fetch_add(bytes, Relaxed); // RELAXED: a statistic.
-        if n != 1 {
-            line.extra_units.fetch_add(n - 1, Relaxed); // RELAXED: a statistic.
-        }
-    }
-
-    /// Gives a record back: another consumer takes it, flagged. The caller then wakes consumers.
-    pub fn give_back(&self, pos: u64, n: u64) {
-        let word = self.bits.pack(State::Reading, pos, n, 0);
-        // SYNC given-back (pairs with the CAS in `adopt`): our reads are over, and our raised count
-        // is visible.
-        self.memory()
-            .entry(pos)
-            .stamp
-            .store(word, crate::sync::weaken("give_back_relaxed", Release));
-        crate::sync::crash_point("give_back.between_stamp_and_hint");
-        self.set_hint();
-    }
-
-    /// Adopts a record if the hint says that one lies about. Cheap when not.
-    #[inline(always)]
-    pub fn adopt_hinted(&self, peers: &dyn Peers) -> Option<Taken> {
-        if self.hinted() { self.adopt(peers) } else { None }
-    }
-
-    /// Says whether a record lies about that anyone may take.
-    #[inline(always)]
-    #[must_use]
-    pub fn hinted(&self) -> bool {
-        // RELAXED: only a hint; idle consumers look without it.
-        self.memory().header().shared.recovery.load(Relaxed) != 0
-    }
-
-    /// Looks between frontier and head for a record that was given back, or whose holder is dead,
-    /// and takes it. Costs a system call for each holder met.
-    #[cold]
-    pub fn adopt(&self, peers: &dyn Peers) -> Option<Taken> {
-        let hint = &self.memory().header().shared.recovery;
-        // SYNC recovery-hint: what was given back before the hint was set is seen by the scan below; what is
-        // given back later sets the hint anew.
-        // Only where it is set: everybody reads this line, and a swap takes it from them all.
-        if self.hinted() && !crate::sync::mutant("hint_cleared_late") {
-            hint.swap(0, AcqRel);
-        }
-        crate::sync::crash_point("adopt.after_hint");
-        let me = peers.me();
-        let mut pos = self.reclaim_limit();
-        for _ in 0..self.entries {
-            let (word, stamp) = self.load_stamp(pos);
-            if stamp.lap != self.bits.lap(pos) || stamp.state == State::Ready {
-                break;
-            }
-            if stamp.state == State::Reading && stamp.owner != me {
-                let mut won = false;
-                let mut take = || won = self.adopt_at(pos, word, stamp.n, me);
-                if stamp.owner == 0 {
-                    take();
-                } else if peers.is_dead(stamp.owner) {
-                    // Under the dead one's own lock: no successor of that id can be reading.
-                    peers.with_dead(stamp.owner, &mut take);
-                }
-                if won {
-                    // There may be more: whoever comes next looks again.
-                    self.set_hint();
-                    self.raise_redeliveries(pos);
-                    crate::sync::crash_point("adopt.after_count");
-                    if let Ok(taken) = self.checked(pos, stamp.n) {
-                        return Some(taken);
-                    }
-                }
-            }
-            pos += stamp.n;
-        }
-        if crate::sync::mutant("hint_cleared_late") {
-            hint.swap(0, AcqRel);
-        }
-        None
-    }
-
-    /// Says that a record lies about which anyone may take.
-    pub fn set_hint(&self) {
-        let hint = &self.memory().header().shared.recovery;
-        let order = crate::sync::weaken("hint_relaxed", Release);
-        if crate::sync::mutant("hint_by_store") {
-            hint.store(1, order);
+    pub(super) fn split_run(&self, pos: u64, n: u64, owner: u16) {
+        let store = |at: u64, order| {
+            let word = self.bits.pack(State::Reading, at, 1, owner);
+            self.memory().take(at).store(word, order);
+            crash_point("take.between_words_of_run");
+        };
+        if mutant("run_split_first_to_last") {
+            (pos..pos + n).for_each(|at| store(at, Release));
             return;
         }
-        // SYNC recovery-hint (pairs with the swap in `adopt`). A read-modify-write: a plain store would hide
-        // another's, and with it the stamp that the other wrote before, from whoever takes the hint.
-        hint.fetch_or(1, order);
+        // RELAXED: nobody looks at them before the first says that they are there.
+        (pos + 1..pos + n).rev().for_each(|at| store(at, Relaxed));
+        // SYNC taken (pairs with `load_take`): who sees this word sees the others.
+        store(pos, weaken("split_relaxed", Release));
     }
 
-    fn adopt_at(&self, pos: u64, word: u64, n: u64, me: u16) -> bool {
-        let mine = self.bits.pack(State::Reading, pos, n, me);
-        crate::sync::crash_point("adopt.before_stamp");
-        if crate::sync::mutant("adopt_without_cas") {
-            self.memory().entry(pos).stamp.store(mine, Release);
-            return true;
-        }
-        // SYNC given-back (pairs with `give_back`): from the very stamp we read.
-        self.memory().entry(pos).stamp.compare_exchange(word, mine, AcqRel, Relaxed).is_ok()
+    /// Checks a record just taken; a bad one is released, so that it wedges nobody.
+    #[inline(always)]
+    fn checked(&self, pos: u64, n: u64, me: u16) -> Result<Taken, Missing> {
+        self.describe_taken(pos, n).inspect_err(|_| self.release_units(pos, n, me))
     }
 
-    /// Gives everything back that dead consumers hold, in the name of one that takes nothing: a
-    /// producer at a full ring. Says whether anything was found.
-    #[cold]
-    pub fn return_what_the_dead_hold(&self, peers: &dyn Peers) -> bool {
-        let mut found = false;
-        let mut pos = self.reclaim_limit();
-        for _ in 0..self.entries {
-            let (word, stamp) = self.load_stamp(pos);
-            if stamp.lap != self.bits.lap(pos) || stamp.state == State::Ready {
-                break;
-            }
-            let held = stamp.state == State::Reading && stamp.owner != 0;
-            if held && stamp.owner != peers.me() && peers.is_dead(stamp.owner) {
-                let mut give = || found |= self.return_to_anyone(pos, word, stamp.n);
-                peers.with_dead(stamp.owner, &mut give);
-            }
-            pos += stamp.n;
+    /// As `checked`, of a record that was adopted: what is wrong with it was said before.
+    pub(super) fn checked_again(&self, pos: u64, n: u64, me: u16) -> Option<Taken> {
+        self.checked(pos, n, me).ok()
+    }
+
+    /// Acknowledges a record: it is never delivered again. The caller then wakes producers that wait
+    /// for room.
+    ///
+    /// The frontier follows now and then: where a producer waits for room, or finds the ring full, it
+    /// is moved for certain.
+    #[inline(always)]
+    pub fn release(&self, taken: &Taken, me: u16) {
+        self.hand_back(taken);
+        self.release_units(taken.pos, taken.n, me);
+        let step = self.frontier_step();
+        if taken.pos & !step != (taken.pos + taken.n) & !step {
+            self.help_frontier();
         }
-        found
+    }
+
+    /// Acknowledges several records, as [`Ring::release`] does, and moves the frontier over them.
+    pub fn release_many(&self, many: &[Taken], me: u16) {
+        for taken in many {
+            self.hand_back(taken);
+            self.release_units(taken.pos, taken.n, me);
+        }
+        self.help_frontier();
+    }
+
+    /// Units, less one, after which a release moves the frontier: in each the consumers' line would go
+    /// from one to the other.
+    #[inline(always)]
+    fn frontier_step(&self) -> u64 {
+        (self.entries / 8).min(16) - 1
+    }
+
+    #[inline(always)]
+    fn release_units(&self, pos: u64, n: u64, me: u16) {
+        let word = self.bits.pack(State::Released, pos, n, me);
+        crash_point("release.before_word");
+        // SYNC released (pairs with `load_take` in `help_frontier`): our reads are over. A plain
+        // store: the record is ours while we live.
+        self.memory().take(pos).store(word, weaken("released_relaxed", Release));
+        crash_point("release.between_word_and_frontier");
+        if n != 1 {
+            // RELAXED: a statistic.
+            self.memory().header().consumers.extra_units.fetch_add(n - 1, Relaxed);
+        }
     }
 
     /// Nothing is committed at `pos`: says why, or `None` when it is worth another look.
@@ -248,8 +299,8 @@ impl Ring {
             return Some(Missing::Destroyed);
         }
         match self.geometry().producers {
-            crate::shm::storage::Side::Multi => self.why_nothing_multi(pos, closed),
-            crate::shm::storage::Side::Single => self.why_nothing_single(pos, closed),
+            Side::Multi => self.why_nothing_multi(pos, closed),
+            Side::Single => self.why_nothing_single(pos, closed),
         }
     }
 }

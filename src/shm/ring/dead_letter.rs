@@ -12,7 +12,7 @@
 use super::stamp::State;
 use super::{Claim, Ring, SingleConsumer, Taken};
 use crate::shm::layout::{FLAG_DEAD_LETTER, FLAG_IN_DATA, FLAG_REDELIVERIES, REDELIVERIES_SHIFT};
-use crate::sync::Ordering::{Relaxed, Release};
+use crate::sync::Ordering::Relaxed;
 
 /// Bytes of a [`History`] in an entry: not more than any entry has room for.
 const HISTORY_BYTES: usize = 24;
@@ -81,12 +81,9 @@ impl Ring {
 
     /// Gives a dead letter back that finds no room, without a hint: only who is idle looks for it
     /// again, or everybody would, at every take.
-    pub fn keep(&self, taken: &Taken, me: u16) {
-        debug_assert_ne!(me, 0);
+    pub fn keep(&self, taken: &Taken) {
         self.cap_redeliveries(taken.pos);
-        let word = self.bits.pack(State::Reading, taken.pos, taken.n, 0);
-        // SYNC given-back (pairs with the CAS in `adopt`): our reads are over.
-        self.memory().entry(taken.pos).stamp.store(word, Release);
+        self.leave_to_anyone(taken.pos, taken.n);
     }
 
     /// As [`Ring::keep`], for the single consumer, which remembers it. A successor finds it below

@@ -1,11 +1,12 @@
 //! Reclaiming, helping, and skipping what the dead left.
 //!
-//! The frontier of a many-consumer ring follows the oldest record that is not released. Whoever
-//! releases that one moves it; whoever finds the ring full moves it too. **The head moves first**:
-//! a taker may die between its stamp and the head, and another release it; without the head CAS the
+//! The frontier of a many-consumer ring follows the oldest record that is not released. Those who
+//! release move it now and then; whoever finds the ring full moves it for certain. **The head moves
+//! first**: a taker may die between its word and the head, and another release the record; without the head CAS the
 //! frontier would overtake the head, producers would reuse what consumers have not passed, and the
 //! ring would be wedged for ever.
 
+use super::consumer_multi::Record;
 use super::stamp::{Mark, State};
 use super::{RETRY_LIMIT, Ring};
 use crate::shm::storage::Side;
@@ -19,37 +20,71 @@ impl Ring {
         let frontier = &self.memory().header().frontier.frontier;
         // SYNC frontier: an old value makes the CAS fail, nothing else.
         let mut from = frontier.load(Acquire);
-        let mut moved = false;
         for _ in 0..RETRY_LIMIT {
-            let (_, stamp) = self.load_stamp(from);
-            if stamp.lap != self.bits.lap(from) {
-                return moved;
-            }
-            let packets = match stamp.state {
-                State::Released => 1,
-                State::Skipped => self.packets_of_skipped(from, stamp.n),
-                _ => return moved,
-            };
-            if !crate::sync::mutant("frontier_without_head") {
-                let (head_word, head) = self.load_head();
-                if head.pos == from {
-                    let skipped = stamp.state == State::Skipped;
-                    self.move_head(head_word, head.plus(stamp.n, packets), skipped, stamp.n);
-                }
+            let to = self.passed_from(from);
+            if to == from || !(crate::sync::mutant("frontier_without_head") || self.head_reaches(to)) {
+                return false;
             }
             crate::sync::crash_point("frontier.between_head_and_frontier");
             // SYNC frontier (pairs with `reclaim_limit`): releases the reads that ended before the
-            // stamps we acquired, to the producer that will overwrite the units.
+            // words we acquired, to the producer that will overwrite the units.
             let order = crate::sync::weaken("frontier_cas_relaxed", AcqRel);
-            match frontier.compare_exchange(from, from + stamp.n, order, Acquire) {
-                Ok(_) => {
-                    moved = true;
-                    from += stamp.n;
-                }
+            match frontier.compare_exchange(from, to, order, Acquire) {
+                Ok(_) => return true,
                 Err(now) => from = now,
             }
         }
-        moved
+        false
+    }
+
+    /// The first record from `from` on that is neither released nor skipped.
+    #[inline]
+    pub(super) fn passed_from(&self, from: u64) -> u64 {
+        let mut to = from;
+        // No more than the ring holds, whatever a hostile peer writes.
+        while to - from < self.entries {
+            match self.load_record(to) {
+                Record::Taken(_, take) if take.state == State::Released => to += take.n,
+                Record::Skipped(n) => to += n,
+                _ => break,
+            }
+        }
+        to
+    }
+
+    /// Moves the head until it is at `to` or beyond: over what was taken or skipped, and whose taker
+    /// has not moved it. Says whether it is there.
+    #[inline]
+    fn head_reaches(&self, to: u64) -> bool {
+        for _ in 0..RETRY_LIMIT {
+            let head = self.load_head();
+            if head.1.pos >= to {
+                return true;
+            }
+            if !self.help_head(head) && self.load_head().0 == head.0 {
+                break;
+            }
+        }
+        false
+    }
+
+    /// Moves the head over the record there, if it was taken or is to be passed over; says whether it
+    /// is such a one.
+    pub(super) fn help_head(&self, (word, head): (u64, Mark)) -> bool {
+        match self.load_record(head.pos) {
+            Record::Taken(_, take) => {
+                let run = take.state == State::Run;
+                let units = if run && crate::sync::mutant("help_run_short") { 1 } else { take.n };
+                self.move_head(word, head.plus(units, if run { units } else { 1 }), false, 0);
+                true
+            }
+            Record::Skipped(n) => {
+                let packets = self.packets_of_skipped(head.pos, n);
+                self.move_head(word, head.plus(n, packets), true, n);
+                true
+            }
+            _ => false,
+        }
     }
 
     /// Moves the head over a record, unless somebody already did; counts what was passed over.
@@ -102,18 +137,9 @@ impl Ring {
         }
         let mut moved = false;
         for _ in 0..=self.entries {
-            let (head_word, head) = self.load_head();
-            let (_, stamp) = self.load_stamp(head.pos);
-            if stamp.lap != self.bits.lap(head.pos) {
+            if !self.help_head(self.load_head()) {
                 break;
             }
-            let packets = match stamp.state {
-                State::Reading | State::Released => 1,
-                State::Skipped => self.packets_of_skipped(head.pos, stamp.n),
-                _ => break,
-            };
-            let skipped = stamp.state == State::Skipped;
-            self.move_head(head_word, head.plus(stamp.n, packets), skipped, stamp.n);
             moved = true;
         }
         self.help_frontier() || moved
@@ -140,10 +166,7 @@ impl Ring {
         if self.geometry().consumers == Side::Single {
             return None;
         }
-        let pos = self.reclaim_limit();
-        let (_, stamp) = self.load_stamp(pos);
-        (stamp.lap == self.bits.lap(pos) && stamp.state == State::Reading)
-            .then_some((pos, stamp.owner))
+        self.oldest_held()
     }
 
     /// Gives back, in the name of the dead participant `id`, everything it held in this ring, and
@@ -161,38 +184,9 @@ impl Ring {
         found
     }
 
-    /// Leases: from the frontier up to the first entry that was never taken.
-    ///
-    /// Others go on meanwhile, and may use an entry anew before we look at it. Whatever `id` holds keeps
-    /// the frontier, so nothing is missed by going on from there.
-    fn scrub_leases(&self, id: u16) -> bool {
-        let mut found = false;
-        let mut pos = self.reclaim_limit();
-        // `pos` grows with every turn, and all that `id` holds lies within so many entries.
-        for _ in 0..=self.entries {
-            let (word, stamp) = self.load_stamp(pos);
-            let lap = self.bits.lap(pos);
-            if stamp.lap > lap && !crate::sync::mutant("scrub_stops_when_lapped") {
-                let limit = self.reclaim_limit();
-                if limit <= pos {
-                    break;
-                }
-                pos = limit;
-                continue;
-            }
-            if stamp.lap != lap || stamp.state == State::Ready {
-                break;
-            }
-            if stamp.state == State::Reading && stamp.owner == id {
-                found |= self.return_to_anyone(pos, word, stamp.n);
-            }
-            pos += stamp.n;
-        }
-        found
-    }
-
-    /// Claims: from the first record not exposed, along the claim words; as above, since no consumer
-    /// passes a claim without a stamp.
+    /// Claims: from the first record not exposed, along the claim words. Others go on meanwhile, and may
+    /// use an entry anew before we look at it; but no consumer passes a claim without a stamp, so nothing
+    /// is missed by going on from the head.
     fn scrub_claims(&self, id: u16) -> bool {
         let mut found = false;
         let mut pos = self.exposed().pos;
@@ -216,18 +210,5 @@ impl Ring {
             pos += claim.n;
         }
         found
-    }
-
-    /// READING(of a dead owner, whose lock the caller holds) → READING(0), and sets the hint.
-    pub(super) fn return_to_anyone(&self, pos: u64, word: u64, n: u64) -> bool {
-        let returned = self.bits.pack(State::Reading, pos, n, 0);
-        let entry = self.memory().entry(pos);
-        // SYNC given-back (pairs with the CAS in `adopt`).
-        let done = entry.stamp.compare_exchange(word, returned, AcqRel, Relaxed).is_ok();
-        crate::sync::crash_point("return.between_stamp_and_hint");
-        if done {
-            self.set_hint();
-        }
-        done
     }
 }

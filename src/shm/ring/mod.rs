@@ -6,7 +6,8 @@
 //! | `producer_single.rs` | one producer: write, stamp, store `tail` |
 //! | `producer_multi.rs` | many producers: claim, write, stamp |
 //! | `consumer_single.rs` | one consumer: `peek`, expose, acknowledge |
-//! | `consumer_multi.rs` | many consumers: take by CAS, release, give back, adopt |
+//! | `consumer_multi.rs` | many consumers: take by CAS, release |
+//! | `adopt.rs` | many consumers: give back, adopt what the dead hold |
 //! | `frontier.rs` | reclaiming, helping, skipping what the dead left |
 //! | `close.rs` | the seal |
 //! | `dead_letter.rs` | records delivered too often, and where they come from |
@@ -14,10 +15,11 @@
 //! | `payload.rs` | the bytes of an owned record |
 //!
 //! Any producer side goes with any consumer side. What both sides agree on: the entry's *stamp* says
-//! who may touch the record; `tail` bounds what is claimed, the *reclaim limit* (`head` of a single
+//! that the record is there, the *take word* (of many consumers) who has it; `tail` bounds what is claimed, the *reclaim limit* (`head` of a single
 //! consumer, `frontier` of many) what may be overwritten. `docs/protocol.md` has the states, the
 //! sync points by name, and what a survivor sees after a death between any two lines.
 
+mod adopt;
 mod close;
 mod consumer_multi;
 mod consumer_single;
@@ -224,8 +226,9 @@ impl Ring {
 
     #[inline(always)]
     fn load_stamp(&self, pos: u64) -> (u64, Stamp) {
-        // SYNC committed, released (pairs with the stores of READY, and of RELEASED and SKIPPED):
-        // the payload behind READY is visible to the taker; all reads before RELEASED are over.
+        // SYNC committed, released (pairs with the stores of READY, and of SKIPPED and a single
+        // consumer's RELEASED): the payload behind READY is visible to the taker; all reads before
+        // RELEASED are over.
         let word = self.memory.entry(pos).stamp.load(weaken("stamp_not_acquired", Acquire));
         (word, self.bits.unpack(word))
     }
@@ -427,15 +430,8 @@ impl Ring {
         let mut limit = self.reclaim_limit();
         let tail = self.load_tail().1.pos;
         if self.geometry().consumers == Side::Multi {
-            // Two releases at once may each leave the frontier to the other: look past that.
-            for _ in 0..self.entries {
-                let (_, stamp) = self.load_stamp(limit);
-                let passed = matches!(stamp.state, State::Released | State::Skipped);
-                if stamp.lap != self.bits.lap(limit) || !passed || limit >= tail {
-                    break;
-                }
-                limit += stamp.n;
-            }
+            // The frontier follows late: look past what was released.
+            limit = self.passed_from(limit).min(tail);
         }
         tail.saturating_sub(limit).min(self.entries)
     }
@@ -461,33 +457,28 @@ impl Ring {
     /// between the reclaim limit and the head.
     #[must_use]
     pub fn leased(&self, except: u16) -> u64 {
-        let mut pos = self.reclaim_limit();
-        let end = match self.geometry().consumers {
-            Side::Multi => self.load_head().1.pos,
-            Side::Single => self.load_peek().pos,
-        };
         let mut leased = 0;
+        if self.geometry().consumers == Side::Multi {
+            self.walk_taken(|_, _, take| -> Option<()> {
+                let theirs = take.owner != except || except == 0;
+                leased += match take.state {
+                    State::Run if theirs => take.n,
+                    State::Reading if theirs => 1,
+                    _ => 0,
+                };
+                None
+            });
+            return leased;
+        }
+        let (mut pos, end) = (self.reclaim_limit(), self.load_peek().pos);
         // A ring has at most `entries` records, whatever the words say.
         for _ in 0..self.entries {
-            if pos >= end {
-                break;
-            }
             let (_, stamp) = self.load_stamp(pos);
-            if stamp.lap != self.bits.lap(pos) {
+            if pos >= end || stamp.lap != self.bits.lap(pos) {
                 break;
             }
-            leased += match (stamp.state, self.geometry().consumers) {
-                (State::Reading, Side::Multi) => u64::from(stamp.owner != except || except == 0),
-                (State::Ready, Side::Single) => u64::from(except == 0),
-                _ => 0,
-            };
+            leased += u64::from(stamp.state == State::Ready && except == 0);
             pos += stamp.n;
-        }
-        // A taker that has stamped its record but not moved the head yet.
-        if self.geometry().consumers == Side::Multi && pos == end {
-            let (_, stamp) = self.load_stamp(pos);
-            let taken = stamp.state == State::Reading && stamp.lap == self.bits.lap(pos);
-            leased += u64::from(taken && (stamp.owner != except || except == 0));
         }
         leased
     }

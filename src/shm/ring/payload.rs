@@ -12,6 +12,7 @@ use super::{Claim, Ring, Taken};
 #[cfg(not(loom))]
 use crate::shm::layout::INLINE_BYTES_TIMESTAMPED;
 use crate::shm::layout::{Entry, INLINE_BYTES};
+use crate::sync::Ordering::Relaxed;
 
 /// Longest record whose lines are handed back, in bytes: of longer ones, the first are no longer in the
 /// second-level cache.
@@ -117,6 +118,17 @@ impl Ring {
         // SAFETY: in bounds as in `write`; initialised, since the memory was zeroed before its first
         // use; unchanged while the record is ours, except by a hostile process.
         unsafe { core::slice::from_raw_parts(source, taken.len()) }
+    }
+
+    /// Writes into the entry and each line of a leased record, before it is released, so that the lines
+    /// are ours alone (see `hand_back_lines`). The bytes stay as they are. Many consumers only: a single
+    /// one writes its stamp.
+    #[inline(always)]
+    pub(super) fn hand_back(&self, taken: &Taken) {
+        // RELAXED: what it says already, and while the record is ours, nobody else writes it.
+        self.memory().entry(taken.pos).len.store(taken.len, Relaxed);
+        #[cfg(not(loom))]
+        self.hand_back_lines(taken);
     }
 
     /// Writes into each line of a leased record that lies in the data region, before it is released,

@@ -12,6 +12,7 @@
 //! | inside a run | the run's first entry is stamped last: all of it is skipped |
 //! | after the stamp | a committed record |
 
+use super::producer_single::PREFETCH_AHEAD;
 use super::stamp::{Mark, State};
 use super::{Claim, RETRY_LIMIT, Refused, Ring};
 use crate::shm::layout::RING_OPEN;
@@ -102,6 +103,7 @@ impl Ring {
             self.move_tail(tail_word, tail.plus(n, packets));
             return Some(Claim { pos: tail.pos, n });
         }
+        self.memory().prefetch_entry_for_write(tail.pos + n + PREFETCH_AHEAD);
         // SYNC claimed (pairs with `load_claim`). From an older lap only: the place is ours.
         let order = weaken("claim_relaxed", AcqRel);
         slot.compare_exchange(older, mine, order, Relaxed).ok()?;

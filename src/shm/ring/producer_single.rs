@@ -18,7 +18,7 @@ use crate::sync::light_barrier;
 
 /// How many entries ahead the producer fetches for writing, so that it need not wait for a line that
 /// the consumer still holds.
-const PREFETCH_AHEAD: u64 = 8;
+pub(super) const PREFETCH_AHEAD: u64 = 8;
 
 /// What the holder of the producer's role remembers. Not shared.
 #[derive(Debug)]

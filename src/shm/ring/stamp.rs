@@ -4,8 +4,8 @@
 //! position 2^k, that is at lap 1, so that zeroed memory reads as "an older lap".
 //!
 //! ```text
-//! stamp, claim   63 ........... k+11 | k+10 ...... 13 | 12 .... 3 | 2 .. 0
-//!                lap                 | n - 1 (k-2 bits)| owner     | state
+//! stamp, claim,  63 ........... k+11 | k+10 ...... 13 | 12 .... 3 | 2 .. 0
+//! take           lap                 | n - 1 (k-2 bits)| owner     | state
 //! tail, head,    63 ............... k | k-1 ............................ 0
 //! peek           position             | packets modulo 2^k
 //! ```
@@ -15,7 +15,7 @@
 
 use crate::shm::layout::MAX_PARTICIPANTS;
 
-/// What a stamp or a claim word says of its record.
+/// What a stamp, a claim word or a take word says of its record.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[repr(u8)]
 pub enum State {
@@ -23,15 +23,16 @@ pub enum State {
     Free = 0,
     /// Stamp: committed, may be taken.
     Ready = 1,
-    /// Stamp: leased by the owner; owner 0 means given back, anyone may take it.
+    /// Take word: leased by the owner; owner 0 means given back, anyone may take it.
     Reading = 2,
-    /// Stamp: acknowledged.
+    /// Take word, or a single consumer's stamp: acknowledged.
     Released = 3,
     /// Stamp: never committed, to be passed over.
     Skipped = 4,
     /// Claim: one record of n units, being written by the owner.
     Claimed = 5,
-    /// Claim: n records of one unit, being written by the owner.
+    /// Claim: n records of one unit, being written by the owner. Take word: n records of one unit, taken
+    /// by the owner at once.
     Run = 6,
     /// Claim: the seal; nothing follows.
     Closed = 7,
@@ -56,12 +57,12 @@ const STATE_BITS: u32 = 3;
 const OWNER_BITS: u32 = 10;
 const N_SHIFT: u32 = STATE_BITS + OWNER_BITS;
 
-/// An unpacked stamp or claim word.
+/// An unpacked stamp, claim or take word.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Stamp {
     /// `pos >> log2` of the record.
     pub lap: u64,
-    /// Units of the record (stamps, `Claimed`) or records of the run (`Run`); at least 1.
+    /// Units of the record or records of the run (`Run`); at least 1.
     pub n: u64,
     /// Participant id, or 0.
     pub owner: u16,
@@ -131,7 +132,7 @@ impl Bits {
         self.entries() / 4
     }
 
-    /// Packs a stamp or claim word. `n` lies in `1..=max_units`.
+    /// Packs a stamp, claim or take word. `n` lies in `1..=max_units`.
     #[inline(always)]
     #[must_use]
     pub const fn pack(self, state: State, pos: u64, n: u64, owner: u16) -> u64 {
@@ -142,7 +143,7 @@ impl Bits {
             | state as u64
     }
 
-    /// Unpacks a stamp or claim word. Total: every word means something, and `n` is always in
+    /// Unpacks a stamp, claim or take word. Total: every word means something, and `n` is always in
     /// `1..=max_units` and `owner` in `0..=MAX_PARTICIPANTS`, whatever a hostile peer wrote.
     #[inline(always)]
     #[must_use]

@@ -5,7 +5,6 @@
 //! it one too low. Exact when nothing is in progress and nobody died.
 
 use super::Ring;
-use crate::sync::Ordering::Relaxed;
 
 /// Numbers of one ring since its creation.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Serialize)]
@@ -16,7 +15,7 @@ pub struct RingStats {
     pub gets: u64,
     /// Payload bytes ever put.
     pub bytes_put: u64,
-    /// Payload bytes ever taken for the first time; a busy single consumer publishes it lazily.
+    /// Payload bytes ever taken for the first time. Of many consumers: what was put less what waits.
     pub bytes_got: u64,
     /// Times a blocking put had to wait.
     pub full_waits: u64,
@@ -44,28 +43,6 @@ impl Ring {
     /// The counters. Each is one load; together they are no snapshot.
     #[must_use]
     pub fn stats(&self) -> RingStats {
-        let header = self.memory().header();
-        let (producers, consumers, shared) = (&header.producers, &header.consumers, &header.shared);
-        // RELAXED, all of them: statistics.
-        let first = shared.first_pos.load(Relaxed);
-        let skipped = shared.skipped.load(Relaxed);
-        let taken = self.exposed().pos.saturating_sub(first);
-        let put = self.load_tail().1.pos.saturating_sub(first);
-        RingStats {
-            puts: put.saturating_sub(producers.extra_units.load(Relaxed)).saturating_sub(skipped),
-            gets: taken.saturating_sub(consumers.extra_units.load(Relaxed)),
-            bytes_put: producers.bytes.load(Relaxed),
-            bytes_got: consumers.bytes.load(Relaxed),
-            full_waits: producers.full_waits.load(Relaxed),
-            empty_waits: consumers.empty_waits.load(Relaxed),
-            refused: producers.refused.load(Relaxed),
-            redelivered: consumers.redelivered.load(Relaxed),
-            skipped,
-            dead_lettered: shared.dead_lettered.load(Relaxed),
-            dead_letters_kept: shared.dead_letters_kept.load(Relaxed),
-            high_water: producers.high_water.load(Relaxed).max(self.waiting()),
-            put_blocked_ns: producers.blocked_ns.load(Relaxed),
-            get_blocked_ns: consumers.blocked_ns.load(Relaxed),
-        }
+        self.view().stats()
     }
 }

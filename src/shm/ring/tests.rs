@@ -116,7 +116,12 @@ impl Player {
                 self.ring.commit(&claim, 0, bytes.len(), inline);
             }
             Side::Single => {
-                let mut claim = self.ring.claim_single(&mut self.producer, n, 1)?;
+                let mut claim = match self.ring.claim_single(&mut self.producer, n, 1) {
+                    Err(Refused::Full) if self.ring.help_room() => {
+                        self.ring.claim_single(&mut self.producer, n, 1)?
+                    }
+                    other => other?,
+                };
                 self.ring.write(&mut claim, 0, inline, bytes);
                 let len = bytes.len();
                 self.ring.commit_single(&mut self.producer, &claim, 0, len, inline);
@@ -151,14 +156,14 @@ impl Player {
 
     fn ack(&mut self, taken: &Taken) {
         match self.ring.geometry().consumers {
-            Side::Multi => self.ring.release(taken.pos, taken.n, ME, taken.len() as u64),
+            Side::Multi => self.ring.release(taken, ME),
             Side::Single => self.ring.ack_single(&mut self.consumer, taken),
         }
     }
 
     fn give_back(&mut self, taken: &Taken) {
         match self.ring.geometry().consumers {
-            Side::Multi => self.ring.give_back(taken.pos, taken.n),
+            Side::Multi => self.ring.give_back(taken),
             Side::Single => self.ring.give_back_single(&mut self.consumer, taken.pos),
         }
     }
@@ -180,7 +185,9 @@ enum Step {
     Put(usize),
     Run(usize),
     Take,
+    TakeReady(usize),
     Ack(usize),
+    AckMany(usize),
     GiveBack(usize),
     Abandon(usize),
     Succeed,
@@ -191,7 +198,9 @@ fn step() -> impl Strategy<Value = Step> {
         6 => prop_oneof![Just(0usize), 0usize..=48, 49usize..=1024].prop_map(Step::Put),
         2 => (1usize..=16).prop_map(Step::Run),
         8 => Just(Step::Take),
+        3 => (1usize..80).prop_map(Step::TakeReady),
         6 => (0usize..8).prop_map(Step::Ack),
+        1 => (1usize..40).prop_map(Step::AckMany),
         1 => (0usize..8).prop_map(Step::GiveBack),
         1 => (1usize..600).prop_map(Step::Abandon),
         1 => Just(Step::Succeed),
@@ -261,6 +270,23 @@ proptest! {
                         prop_assert!(waiting.is_empty() && again.is_empty());
                     }
                 },
+                Step::TakeReady(max) if consumers == Side::Multi => {
+                    let mut taken = Vec::new();
+                    let count = player.ring.take_ready(max, ME, &mut taken);
+                    prop_assert_eq!(taken.len(), count);
+                    prop_assert!(count <= max && (count != 0 || waiting.is_empty()));
+                    for taken in taken {
+                        let bytes = player.bytes(&taken);
+                        prop_assert_eq!(taken.redeliveries(), 0);
+                        prop_assert_eq!(Some(bytes.clone()), waiting.pop_front());
+                        leases.push((taken, bytes));
+                    }
+                }
+                Step::AckMany(count) if consumers == Side::Multi => {
+                    let many = leases.drain(..count.min(leases.len())).map(|(taken, _)| taken);
+                    player.ring.release_many(&many.collect::<Vec<_>>(), ME);
+                }
+                Step::TakeReady(_) | Step::AckMany(_) => {}
                 Step::Ack(i) if !leases.is_empty() => {
                     let (taken, bytes) = leases.remove(i % leases.len());
                     prop_assert_eq!(player.bytes(&taken), bytes);

@@ -153,6 +153,9 @@ impl SegmentView {
             if geometry.producers == Side::Multi {
                 starts.push(("claims", Some(index), start + geometry.claims_offset()));
             }
+            if geometry.consumers == Side::Multi {
+                starts.push(("takes", Some(index), start + geometry.takes_offset()));
+            }
             starts.push(("entries", Some(index), start + geometry.entries_offset()));
             starts.push(("data", Some(index), start + geometry.data_offset()));
         }
