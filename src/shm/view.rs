@@ -322,9 +322,13 @@ impl RingView {
         self.record(pos).filter(held).map(|record| (pos, record.owner))
     }
 
-    /// Many consumers: the position that keeps the frontier, or would if it had followed.
+    /// The first record that is in use: it keeps the frontier of many consumers, or would if that had
+    /// followed.
     pub(crate) fn oldest_not_released(&self) -> u64 {
-        self.passed_from(self.limit())
+        match self.geometry().consumers {
+            Side::Multi => self.passed_from(self.limit()),
+            Side::Single => self.limit(),
+        }
     }
 
     /// Payload bytes that wait: committed, and given to no consumer yet. Walks over them.

@@ -190,7 +190,7 @@ impl Entries {
 
     fn new(ring: RingView, options: EntryOptions) -> Self {
         let entries = ring.geometry().entries();
-        let pos = ring.limit();
+        let pos = ring.oldest_not_released();
         let seen = if options.all { vec![Seen::No; entries as usize] } else { Vec::new() };
         Self { ring, options, pos, end: pos.saturating_add(entries), seen, rest: 0, live: true }
     }
