@@ -326,7 +326,8 @@ impl RingView {
     /// followed.
     pub(crate) fn oldest_not_released(&self) -> u64 {
         match self.geometry().consumers {
-            Side::Multi => self.passed_from(self.limit()),
+            // Consumers have yet to pass what was skipped behind their head.
+            Side::Multi => self.passed_from(self.limit()).min(self.head().pos),
             Side::Single => self.limit(),
         }
     }
