@@ -173,6 +173,7 @@ impl Ring {
         let (head_word, head) = self.load_head();
         let most = (max as u64).min(MOST_AT_ONCE).min(self.bits.max_units());
         let (start, mut end) = (out.len(), head.pos);
+        out.reserve(most as usize);
         while end < head.pos + most {
             let (word, stamp) = self.load_stamp(end);
             let alone = end == head.pos;
@@ -262,11 +263,16 @@ impl Ring {
 
     /// Acknowledges several records, as [`Ring::release`] does, and moves the frontier over them.
     pub fn release_many(&self, many: &[Taken], me: u16) {
+        let start = many.first().map_or(0, |taken| taken.pos);
+        let mut end = start;
         for taken in many {
             self.hand_back(taken);
             self.release_units(taken.pos, taken.n, me);
+            if taken.pos == end {
+                end += taken.n;
+            }
         }
-        self.help_frontier();
+        self.help_frontier_past(start, end);
     }
 
     /// Units, less one, after which a release moves the frontier: in each the consumers' line would go
