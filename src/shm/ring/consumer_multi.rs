@@ -255,10 +255,17 @@ impl Ring {
     pub fn release(&self, taken: &Taken, me: u16) {
         self.hand_back(taken);
         self.release_units(taken.pos, taken.n, me);
-        let step = self.frontier_step();
-        if taken.pos & !step != (taken.pos + taken.n) & !step {
-            self.help_frontier();
-        }
+        self.help_frontier_now_and_then(taken);
+    }
+
+    /// Acknowledges a record that came alone, and not in a stream: as [`Ring::release`] does, but without
+    /// writing into its entry, whose line this thread's next stores would have to wait for.
+    #[inline(always)]
+    pub fn release_alone(&self, taken: &Taken, me: u16) {
+        #[cfg(not(loom))]
+        self.hand_back_lines(taken);
+        self.release_units(taken.pos, taken.n, me);
+        self.help_frontier_now_and_then(taken);
     }
 
     /// Acknowledges several records, as [`Ring::release`] does, and moves the frontier over them.
@@ -275,11 +282,14 @@ impl Ring {
         self.help_frontier_past(start, end);
     }
 
-    /// Units, less one, after which a release moves the frontier: in each the consumers' line would go
-    /// from one to the other.
+    /// Moves the frontier where a record crosses one of its steps: moved each time, its line would go
+    /// from one consumer to the other.
     #[inline(always)]
-    fn frontier_step(&self) -> u64 {
-        (self.entries / 8).min(16) - 1
+    fn help_frontier_now_and_then(&self, taken: &Taken) {
+        let step = (self.entries / 8).min(16) - 1;
+        if taken.pos & !step != (taken.pos + taken.n) & !step {
+            self.help_frontier();
+        }
     }
 
     #[inline(always)]
