@@ -1,6 +1,7 @@
 //! One small machine for every model of the ring: the shared words, the participants' steps, the
 //! crash, and the properties. Each step does at most one access that another process can see.
 
+pub(crate) mod adopt;
 pub(crate) mod check;
 pub(crate) mod consumer_many;
 pub(crate) mod consumer_one;

@@ -2,8 +2,8 @@
 //! omniscient observer remembers.
 
 use super::scenario::{Kind, Scenario};
-use super::words::{Ring, Stamp, State, Word};
-use super::{consumer_many, consumer_one, frontier, full, join, producer_many, producer_one};
+use super::words::{Age, Held, Ring, Stamp, State, Take, Word};
+use super::{adopt, consumer_many, consumer_one, frontier, full, join, producer_many, producer_one};
 
 /// Most participants of a scenario.
 pub(crate) const MAX_PROCS: usize = 5;
@@ -31,6 +31,8 @@ pub(crate) enum Pc {
     Full(full::Pc),
     /// A consumer of a many-consumer ring.
     GetMany(consumer_many::Pc),
+    /// The same, looking for records to adopt.
+    Adopt(adopt::Pc),
     /// The consumer of a one-consumer ring.
     GetOne(consumer_one::Pc),
     /// Helping the frontier.
@@ -69,6 +71,21 @@ pub(crate) struct Proc {
     pub(crate) buffer: [Option<Store>; 4],
 }
 
+/// What is at a position.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum At {
+    /// Taken, released or not.
+    Taken(Take),
+    /// Skipped, so many units.
+    Skipped(u8),
+    /// Committed.
+    Ready,
+    /// Not committed.
+    Older,
+    /// Used again since.
+    Newer,
+}
+
 /// What must never happen; each is a bit of [`World::bad`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Bad {
@@ -78,7 +95,8 @@ pub(crate) enum Bad {
     Stolen,
     /// A packet was delivered after its ack.
     AckedAgain,
-    /// A packet came again without a flag, or with too small a count.
+    /// A packet came again without a flag, or with too small a count; or with too large a count
+    /// though nobody died.
     Unflagged,
     /// A producer's packets were taken out of order.
     Order,
@@ -131,6 +149,50 @@ impl World {
         same
     }
 
+    /// The take word of the record that starts at `pos`.
+    pub(crate) fn take(&self, s: &Scenario, pos: u8) -> Take {
+        self.ring.takes[s.index(pos)]
+    }
+
+    /// Plain store of a take word.
+    pub(crate) fn store_take(&mut self, s: &Scenario, pos: u8, held: Held, n: u8, owner: u8) {
+        self.ring.takes[s.index(pos)] = Take { lap: s.lap(pos), n, owner, held };
+    }
+
+    /// CAS of a take word.
+    pub(crate) fn cas_take(&mut self, s: &Scenario, pos: u8, old: Take, new: Take) -> bool {
+        let word = &mut self.ring.takes[s.index(pos)];
+        let same = *word == old;
+        if same {
+            *word = new;
+        }
+        same
+    }
+
+    /// What an observer of all words sees at a position of a ring with many consumers.
+    pub(crate) fn at(&self, s: &Scenario, pos: u8) -> At {
+        let take = self.take(s, pos);
+        let stamp = self.stamp(s, pos);
+        match (s.age(take.lap, pos), s.age(stamp.lap, pos), stamp.state) {
+            (Age::Newer, ..) | (_, Age::Newer, _) => At::Newer,
+            (Age::Same, ..) => At::Taken(take),
+            (Age::Older, Age::Older, _) => At::Older,
+            (Age::Older, Age::Same, State::Skipped) => At::Skipped(stamp.n),
+            (Age::Older, Age::Same, _) => At::Ready,
+        }
+    }
+
+    /// Where the frontier of a ring with many consumers would be, had somebody helped it.
+    pub(crate) fn reclaimable(&self, s: &Scenario) -> u8 {
+        let mut low = self.ring.frontier;
+        loop {
+            low += match self.at(s, low) {
+                At::Taken(Take { held: Held::Released, n, .. }) | At::Skipped(n) => n,
+                _ => return low,
+            };
+        }
+    }
+
     /// Whether the lock of an id is free, that is, whether its owner is dead.
     pub(crate) fn dead(&self, s: &Scenario, id: u8) -> bool {
         if s.locks {
@@ -157,15 +219,32 @@ impl World {
         if claim.lap == s.lap(pos) { claim.packets() } else { 1 }
     }
 
-    /// CAS of `head` from `pos` over a record of `n` units that has been taken or skipped. The
-    /// number of packets belongs to the position, and the claim word cannot change while `head` is
-    /// here, so that loading both and then a CAS of the word equals this one step.
-    pub(crate) fn advance_head(&mut self, s: &Scenario, pos: u8, n: u8) {
+    /// CAS of `head` from `pos` over `n` units and `k` packets.
+    pub(crate) fn advance_head(&mut self, pos: u8, n: u8, k: u8) {
         if self.ring.head.pos == pos {
-            let skipped = self.stamp(s, pos).state == State::Skipped;
-            let k = if skipped { self.skipped_packets(s, pos) } else { 1 };
             self.ring.head = self.ring.head.plus(n, k);
         }
+    }
+
+    /// The same over a skipped record. The number of packets belongs to the position, and the claim
+    /// word cannot change while `head` is here, so that loading both and then a CAS of the word
+    /// equals this one step.
+    pub(crate) fn advance_head_over_skipped(&mut self, s: &Scenario, pos: u8, n: u8) {
+        self.advance_head(pos, n, self.skipped_packets(s, pos));
+    }
+
+    /// Moves `head` over taken and skipped records until it has reached `to`, in one CAS, which
+    /// equals loading what is in between and then a CAS for the same reason.
+    pub(crate) fn head_reaches(&mut self, s: &Scenario, to: u8) {
+        let mut head = self.ring.head;
+        while head.pos < to {
+            head = match self.at(s, head.pos) {
+                At::Taken(take) => head.plus(take.n, take.packets()),
+                At::Skipped(n) => head.plus(n, self.skipped_packets(s, head.pos)),
+                At::Ready | At::Older | At::Newer => return,
+            };
+        }
+        self.ring.head = head;
     }
 
     /// Marks the units of a record as being written by `me`.
@@ -246,7 +325,8 @@ impl World {
                     self.fail(Bad::AckedAgain);
                 }
                 let count = if lease.flagged { self.ring.counts[s.index(lease.pos)] } else { 0 };
-                if self.exposed[packet] > count {
+                let before = self.exposed[packet];
+                if before > count || (before < count && self.crashes == 0) {
                     self.fail(Bad::Unflagged);
                 }
                 self.exposed[packet] = (self.exposed[packet] + 1).min(4);
