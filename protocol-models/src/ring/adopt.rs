@@ -13,7 +13,7 @@ pub(crate) enum Pc {
     Take { p: u8 },
     Stamp { p: u8 },
     Lock { p: u8, old: Take },
-    Reread { p: u8, owner: u8 },
+    Reread { p: u8, old: Take },
     Adopt { p: u8, old: Take },
     ReturnRun { p: u8, old: Take, done: u8 },
     Unlock { owner: u8, then: Then },
@@ -57,24 +57,17 @@ pub(crate) fn step(s: &Scenario, w: &mut World, me: usize, pc: Pc) -> world::Pc 
             }
             Pc::Take { p: p + stamp.n }
         }
-        Pc::Lock { p, old } if lock(w, me, old.owner) => {
-            if s.is(Mutant::ReturnRunUnread) && old.held == Held::Run {
-                Pc::ReturnRun { p, old, done: 0 }
-            } else {
-                Pc::Reread { p, owner: old.owner }
-            }
-        }
+        Pc::Lock { p, old } if lock(w, me, old.owner) => match old.held {
+            Held::Run if s.is(Mutant::ReturnRunUnread) => Pc::ReturnRun { p, old, done: 0 },
+            Held::Run => Pc::Reread { p, old },
+            // A CAS follows, from the very word.
+            _ => Pc::Adopt { p, old },
+        },
         // Somebody recovers that id or lives under it: go on with the next record.
         Pc::Lock { p, old } => Pc::Take { p: p + old.n },
-        Pc::Reread { p, owner } => {
-            let old = w.take(s, p);
-            let still = s.age(old.lap, p) == Age::Same && old.owner == owner;
-            match old.held {
-                Held::Reading if still => Pc::Adopt { p, old },
-                Held::Run if still => Pc::ReturnRun { p, old, done: 0 },
-                _ => Pc::Unlock { owner, then: Then::Restart },
-            }
-        }
+        // Somebody may have returned it before us, and others have adopted its records.
+        Pc::Reread { p, old } if w.take(s, p) == old => Pc::ReturnRun { p, old, done: 0 },
+        Pc::Reread { old, .. } => Pc::Unlock { owner: old.owner, then: Then::Restart },
         Pc::Adopt { p, old } => {
             let won = w.cas_take(s, p, old, Take { owner: id, ..old });
             if won {
@@ -108,10 +101,7 @@ pub(crate) fn step(s: &Scenario, w: &mut World, me: usize, pc: Pc) -> world::Pc 
             }
         }
         Pc::Raise { p } => {
-            if !s.is(Mutant::CountNotRaised) {
-                let count = &mut w.ring.counts[s.index(p)];
-                *count = (*count + 1).min(4);
-            }
+            raise(s, w, p);
             if !s.hint || s.is(Mutant::HintNotSetAgain) {
                 return expose(s, w, me);
             }
@@ -151,6 +141,14 @@ fn first_of_run(s: &Scenario, p: u8) -> Pc {
 pub(crate) fn return_word(s: &Scenario, w: &mut World, p: u8, n: u8, done: u8) {
     let at = if s.is(Mutant::ReturnFirstToLast) { done } else { n - 1 - done };
     w.store_take(s, p + at, Held::Reading, 1, 0);
+}
+
+/// Counts a redelivery.
+pub(crate) fn raise(s: &Scenario, w: &mut World, pos: u8) {
+    if !s.is(Mutant::CountNotRaised) {
+        let count = &mut w.ring.counts[s.index(pos)];
+        *count = (*count + 1).min(4);
+    }
 }
 
 /// Tries to take the lock of an id.

@@ -1,7 +1,7 @@
 //! A consumer among several: take one record or a run of them, release, give back, skip, seal. It may
 //! die anywhere; what it held is given to another, flagged.
 
-use super::adopt::{self, lock, scan};
+use super::adopt::{self, lock, raise, scan};
 use super::frontier::{self, After};
 use super::scenario::{Mutant, Scenario};
 use super::words::{Age, Claim, Claimed, Held, Stamp, State, Take, Word};
@@ -209,7 +209,7 @@ pub(crate) fn step(s: &Scenario, w: &mut World, me: usize, pc: Pc, choice: u8) -
         Pc::Using => match leave(s, w, me, choice) {
             Some(Leave::Release(slot)) => {
                 let pos = release(s, w, me, slot);
-                if s.frontier_step == 0 || pos % s.frontier_step != 0 {
+                if !pos.is_multiple_of(s.frontier_step) {
                     return restart(s);
                 }
                 return world::Pc::Frontier(frontier::Pc::Load, After::Take);
@@ -297,6 +297,9 @@ fn give_back(s: &Scenario, w: &mut World, me: usize, slot: usize) -> world::Pc {
     let Some(lease) = w.procs[me].leases[slot].take() else { return restart(s) };
     w.procs[me].leases[slot..].rotate_left(1);
     w.gives += 1;
+    if s.is(Mutant::CountedTwice) {
+        raise(s, w, lease.pos);
+    }
     w.store_take(s, lease.pos, Held::Reading, lease.n, 0);
     world::Pc::GetMany(match w.held(me) {
         _ if s.hint && !s.is(Mutant::NoHintNoScan) => Pc::GiveHint,

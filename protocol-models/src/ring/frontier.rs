@@ -1,6 +1,6 @@
 //! Helping the frontier over released and skipped records. Anybody may, any number at once, and
-//! nobody has to before the space is wanted: a walk over as many records as there are, the head over
-//! them all, then one CAS. A helper may die anywhere: what it has done is a prefix of what the next
+//! nobody has to before the space is wanted: a walk over as many records as are free, the head over
+//! them all, one by one, then one CAS. A helper may die anywhere: what it has done is a prefix of what the next
 //! one repeats.
 
 use super::scenario::{Mutant, Scenario};
@@ -57,10 +57,8 @@ pub(crate) fn step(s: &Scenario, w: &mut World, me: usize, pc: Pc, after: After)
             }
         }
         Pc::Head { f, to } => {
-            if !s.is(Mutant::HeadFromFrontierOnly) || w.ring.head.pos == f {
-                w.head_reaches(s, to);
-            }
-            Pc::Cas { f, to }
+            let once = s.is(Mutant::HeadFromFrontierOnly) && w.ring.head.pos != f;
+            if once || w.head_reaches(s, to) { Pc::Cas { f, to } } else { Pc::Head { f, to } }
         }
         Pc::Cas { f, to } => {
             if w.ring.frontier == f {

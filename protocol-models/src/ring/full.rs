@@ -26,8 +26,8 @@ pub(crate) enum Pc {
     Skip { x: u8, old: Stamp, c: Claim },
     Head { x: u8, n: u8, k: u8 },
     HeadOverSkipped { x: u8, n: u8 },
-    Lock { x: u8, owner: u8 },
-    Reread { x: u8, owner: u8 },
+    Lock { x: u8, old: Take },
+    Reread { x: u8, old: Take },
     Return { x: u8, old: Take },
     ReturnRun { x: u8, old: Take, done: u8 },
     Unlock { owner: u8, returned: bool },
@@ -116,7 +116,10 @@ pub(crate) fn step(s: &Scenario, w: &mut World, me: usize, pc: Pc) -> world::Pc 
                 {
                     Pc::Return { x, old }
                 }
-                (Age::Same, Why::Space, _) => Pc::Lock { x, owner: old.owner },
+                (Age::Same, Why::Space, Held::Run) if s.is(Mutant::ReturnWithoutLock) => {
+                    Pc::ReturnRun { x, old, done: 0 }
+                }
+                (Age::Same, Why::Space, _) => Pc::Lock { x, old },
             }
         }
         Pc::Stamp { x, why, truth } => {
@@ -127,9 +130,7 @@ pub(crate) fn step(s: &Scenario, w: &mut World, me: usize, pc: Pc) -> world::Pc 
                 (Age::Same, State::Skipped, Why::Space) => {
                     return world::Pc::Frontier(frontier::Pc::Load, After::Put);
                 }
-                (Age::Same, State::Skipped, Why::Maxsize) => {
-                    Pc::HeadOverSkipped { x, n: stamp.n }
-                }
+                (Age::Same, State::Skipped, Why::Maxsize) => Pc::HeadOverSkipped { x, n: stamp.n },
                 _ => return refuse(s, w, me, truth),
             }
         }
@@ -154,21 +155,13 @@ pub(crate) fn step(s: &Scenario, w: &mut World, me: usize, pc: Pc) -> world::Pc 
             w.advance_head_over_skipped(s, x, n);
             return again(s, w, me);
         }
-        Pc::Lock { x, owner } => {
-            if !lock(w, me, owner) {
-                return again(s, w, me);
-            }
-            Pc::Reread { x, owner }
-        }
-        Pc::Reread { x, owner } => {
-            let old = w.take(s, x);
-            let still = s.age(old.lap, x) == Age::Same && old.owner == owner;
-            match old.held {
-                Held::Reading if still => Pc::Return { x, old },
-                Held::Run if still => Pc::ReturnRun { x, old, done: 0 },
-                _ => Pc::Unlock { owner, returned: false },
-            }
-        }
+        Pc::Lock { x, old } => match old.held {
+            _ if !lock(w, me, old.owner) => return again(s, w, me),
+            Held::Run => Pc::Reread { x, old },
+            _ => Pc::Return { x, old },
+        },
+        Pc::Reread { x, old } if w.take(s, x) == old => Pc::ReturnRun { x, old, done: 0 },
+        Pc::Reread { old, .. } => Pc::Unlock { owner: old.owner, returned: false },
         Pc::Return { x, old } => {
             let returned = w.cas_take(s, x, old, Take { owner: 0, ..old });
             if s.locks && !s.is(Mutant::ReturnWithoutLock) {
@@ -183,8 +176,12 @@ pub(crate) fn step(s: &Scenario, w: &mut World, me: usize, pc: Pc) -> world::Pc 
             return_word(s, w, x, old.n, done);
             if done + 1 < old.n {
                 Pc::ReturnRun { x, old, done: done + 1 }
-            } else {
+            } else if !s.is(Mutant::ReturnWithoutLock) {
                 Pc::Unlock { owner: old.owner, returned: true }
+            } else if s.hint {
+                Pc::Hint
+            } else {
+                return again(s, w, me);
             }
         }
         Pc::Unlock { owner, returned } => {

@@ -9,6 +9,7 @@ pub(crate) mod frontier;
 pub(crate) mod full;
 pub(crate) mod join;
 pub(crate) mod machine;
+pub(crate) mod observer;
 pub(crate) mod producer_many;
 pub(crate) mod producer_one;
 pub(crate) mod scenario;

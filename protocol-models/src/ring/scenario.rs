@@ -81,9 +81,9 @@ pub(crate) enum Mutant {
     ScrubStopsAtHead,
     /// A run is committed first entry first.
     RunFirstToLast,
-    /// A recoverer does not take the dead participant's lock.
+    /// A recoverer does not take the dead participant's lock, except to return a run.
     RecoverWithoutLock,
-    /// A producer at a full ring returns a dead reader's record without that lock.
+    /// A producer at a full ring returns what a dead reader holds without that lock.
     ReturnWithoutLock,
     /// A joiner publishes itself without scrubbing.
     JoinWithoutScrub,
@@ -109,10 +109,12 @@ pub(crate) enum Mutant {
     NoHintNoScan,
     /// Whoever adopts a record does not set the hint again for those after it.
     HintNotSetAgain,
-    /// Stamps are compared modulo four laps.
+    /// Words are compared modulo four laps.
     WrappingLaps,
     /// A redelivery is exposed before the count in the entry is raised.
     CountNotRaised,
+    /// A redelivery is counted when the record is given back, and again when it is adopted.
+    CountedTwice,
     /// A refusal is believed without a last look.
     NoLastLook,
     /// Whoever helps the frontier takes a claim word of a later lap for a sign that it is late.
