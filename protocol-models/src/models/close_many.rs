@@ -58,7 +58,7 @@ pub(super) fn spec() -> Spec {
     Spec {
         name: "close-many",
         about: "close by seal with many producers, one or many consumers",
-        min_states: 480_000,
+        min_states: 470_000,
         scenarios: rings(vec![seal(), seal_lapped(), seal_one_consumer(), seal_over_skipped()]),
         mutants: vec![
             mutant("seal by the closer's flag alone", Mutant::SealByFlag, seal(), super::CLOSED),

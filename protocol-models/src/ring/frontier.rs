@@ -23,7 +23,7 @@ pub(crate) enum Pc {
 pub(crate) enum After {
     /// Looks for the next record.
     Take,
-    /// Met the seal at this position: returns `Closed` if the frontier has reached it.
+    /// Met the seal at this position: only walks, and returns `Closed` if it reaches the seal.
     Drain(u8),
     /// Tries to put again.
     Put,
@@ -31,6 +31,7 @@ pub(crate) enum After {
 
 /// Takes one step.
 pub(crate) fn step(s: &Scenario, w: &mut World, me: usize, pc: Pc, after: After) -> world::Pc {
+    let drains = matches!(after, After::Drain(_));
     let next = match pc {
         Pc::Load => Pc::Take { f: w.ring.frontier, to: w.ring.frontier },
         Pc::Take { f, to } => {
@@ -39,6 +40,7 @@ pub(crate) fn step(s: &Scenario, w: &mut World, me: usize, pc: Pc, after: After)
                 (Age::Same, Held::Released) => Pc::Take { f, to: to + take.n },
                 (Age::Older, _) => Pc::Stamp { f, to },
                 _ if f == to => return finish(s, w, me, f, after),
+                _ if drains => return finish(s, w, me, to, after),
                 _ => walked(s, f, to),
             }
         }
@@ -50,15 +52,15 @@ pub(crate) fn step(s: &Scenario, w: &mut World, me: usize, pc: Pc, after: After)
                 Pc::Load
             } else if skipped {
                 Pc::Take { f, to: to + stamp.n }
-            } else if f == to {
-                return finish(s, w, me, f, after);
+            } else if f == to || drains {
+                return finish(s, w, me, to, after);
             } else {
                 walked(s, f, to)
             }
         }
         Pc::Head { f, to } => {
-            let once = s.is(Mutant::HeadFromFrontierOnly) && w.ring.head.pos != f;
-            if once || w.head_reaches(s, to) { Pc::Cas { f, to } } else { Pc::Head { f, to } }
+            let believed = s.is(Mutant::HeadFromFrontierOnly) && w.ring.head.pos != f;
+            if believed || w.head_reaches(s, to) { Pc::Cas { f, to } } else { Pc::Head { f, to } }
         }
         Pc::Cas { f, to } => {
             if w.ring.frontier == f {
