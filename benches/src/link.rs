@@ -125,7 +125,7 @@ impl Outlet for RingOutlet {
                 let mut place =
                     producer.reserve(RecordKind::RAW, *payload, Wait::Forever).map_err(&failed)?;
                 payload::write(&mut place, sequence);
-                place.commit();
+                place.commit().map_err(&failed)?;
             }
             return Ok(());
         };
