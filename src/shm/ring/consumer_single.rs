@@ -150,8 +150,8 @@ impl Ring {
         if pos != mine.alone {
             // SYNC released: as in `end_record`.
             entry.stamp.store(bits.pack(State::Released, pos, 1, 0), Release);
+            crate::sync::crash_point("ack_single.after_stamp");
         }
-        crate::sync::crash_point("ack_single.after_stamp");
         mine.head = next;
         // SYNC head: as in `store_head`.
         line.head.store(mark, crate::sync::weaken("head_relaxed", Release));
@@ -305,8 +305,8 @@ impl Ring {
         // stamp by the head.
         if !oldest || pos != mine.alone {
             self.memory().entry(pos).stamp.store(word, Release);
+            crate::sync::crash_point("ack_single.after_stamp");
         }
-        crate::sync::crash_point("ack_single.after_stamp");
         if !oldest {
             return;
         }
