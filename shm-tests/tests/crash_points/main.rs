@@ -1,6 +1,6 @@
 //! Deaths at the crash points around the rings: creating, joining, leaving, closing, sleeping,
 //! destroying, cleaning. Those of the ring's algorithm are explored by `loom-tests`, all of them are
-//! met by torture.
+//! met by torture. Those inside a run that is taken at once are in `runs.rs`.
 //!
 //! The peers are built with `--cfg ringway_crash` for it, under `target/crash`.
 
@@ -16,6 +16,8 @@ use shm_tests::peer::{Asleep, Peer};
 use shm_tests::place::Place;
 use shm_tests::torture::Programs;
 use shm_tests::{WATCHDOG, wait_until};
+
+mod runs;
 
 static PROGRAM: LazyLock<PathBuf> =
     LazyLock::new(|| Programs::build_crashing().expect("building the peer with crash points"));
