@@ -6,7 +6,7 @@ use shm_tests::peer::Peer;
 use shm_tests::place::Place;
 use shm_tests::{WATCHDOG, wait_until};
 
-use super::{armed, config, died, dies_opening, mpmc, opened, place};
+use super::{config, died, dies_opening, mpmc, opened, place};
 
 /// Records of the run that is taken; one more lies behind it.
 const RUN: u64 = 5;
@@ -64,11 +64,8 @@ fn all(deliveries: u32) -> Vec<(String, u32)> {
 }
 
 /// The points on the way through a run, and how many times each is passed.
-const POINTS: [(&str, u64); 3] = [
-    ("take.between_word_and_head", 1),
-    ("take.after_head", 1),
-    ("take.between_words_of_run", RUN),
-];
+const POINTS: [(&str, u64); 3] =
+    [("take.between_word_and_head", 1), ("take.after_head", 1), ("take.between_words_of_run", RUN)];
 
 #[test]
 fn of_a_run_taken_at_once_each_packet_comes_again_flagged_whenever_the_taker_is_killed() {
@@ -197,7 +194,8 @@ fn a_taker_stopped_inside_a_run_keeps_all_of_it_and_the_others_go_on_behind() {
             // It lives: nobody takes its packets, whoever looks.
             assert!(other.try_get().is_err(), "{point} {k}");
             let split = point == "take.between_words_of_run" && k == RUN;
-            let shown = if split { (EntryState::Reading, 1) } else { (EntryState::ReadingRun, RUN) };
+            let shown =
+                if split { (EntryState::Reading, 1) } else { (EntryState::ReadingRun, RUN) };
             assert_eq!(entries(&other)[0], shown, "{point} {k}");
             taker.resume();
             let mut announced = taker.answer();
