@@ -10,9 +10,10 @@
 //! | `put Q TEXT [WAIT]` | `ok` |
 //! | `put_many Q COUNT TEXT [WAIT]` | `ok COUNT`; puts TEXT0, TEXT1, … |
 //! | `reserve Q TEXT [WAIT]` | `ok ID`; written, not committed |
-//! | `commit ID`, `abandon ID` | `ok` |
+//! | `commit ID [LEN]`, `abandon ID` | `ok` |
 //! | `get Q [WAIT]` | `ok TEXT COUNT`; the delivery count |
 //! | `lease Q [WAIT]` | `ok ID TEXT COUNT` |
+//! | `get_many Q MAX [WAIT]` | `ok TEXT…`; gets up to MAX that lie ready |
 //! | `ack ID`, `giveback ID` | `ok` |
 //! | `close Q`, `destroy Q`, `trim Q`, `forget Q` | `ok` |
 //! | `qsize Q`, `in_flight Q`, `stats Q` | `ok NUMBER`, `ok JSON` |
@@ -135,7 +136,7 @@ impl Script {
             "open" => self.open(words.next()?, words.0),
             "producer" | "free-producer" | "consumer" | "free-consumer" => self.role(verb, words),
             "put" | "put_many" | "reserve" | "commit" | "abandon" => self.putting(verb, words),
-            "get" | "lease" | "ack" | "giveback" => self.getting(verb, words),
+            "get" | "get_many" | "lease" | "ack" | "giveback" => self.getting(verb, words),
             "close" | "destroy" | "trim" | "forget" | "qsize" | "in_flight" | "stats" => {
                 self.asking(verb, words.next()?)
             }
@@ -224,9 +225,12 @@ impl Script {
         if let "commit" | "abandon" = verb {
             let id = words.number()?;
             let reservation = self.reservations.remove(&id).ok_or("Usage: no reservation")?;
-            if verb == "commit" {
-                reservation.commit().map_err(err)?;
+            match words.number() {
+                Ok(len) if verb == "commit" => reservation.commit_len(len as usize),
+                _ if verb == "commit" => reservation.commit(),
+                _ => Ok(()),
             }
+            .map_err(err)?;
             return Ok(String::new());
         }
         let name = words.next()?;
@@ -283,6 +287,18 @@ impl Script {
         }
         let name = words.next()?;
         let queue = self.queue(name)?;
+        if verb == "get_many" {
+            let (max, wait) = (words.number()? as usize, words.wait()?);
+            let mut leases = Vec::new();
+            match self.consumers.get_mut(name) {
+                Some(own) => own.lease_many(max, &mut leases, wait),
+                None => queue.backend().lease_many(max, &mut leases, wait),
+            }
+            .map_err(err)?;
+            let texts: Vec<String> = leases.iter().map(|lease| text(lease)).collect();
+            leases.into_iter().for_each(Lease::ack);
+            return Ok(texts.join(" "));
+        }
         let wait = words.wait()?;
         let lease = match self.consumers.get_mut(name) {
             Some(own) => own.lease(wait),

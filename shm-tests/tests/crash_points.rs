@@ -367,6 +367,29 @@ fn a_recoverer_killed_with_the_lock_of_the_dead_leaves_it_to_the_next() {
 }
 
 #[test]
+fn a_consumer_killed_while_it_takes_a_run_leaves_all_of_it() {
+    let point = "take.between_words_of_run";
+    // Behind the last word, one in the middle, and the first, which is written last.
+    for nth in 1..=3 {
+        let place = place();
+        let queue = place.queue("run", mpmc());
+        queue.put_many(&[b"a", b"b", b"c"]).unwrap();
+        let mut taker = place.peer();
+        taker.ok(format!("die {point} {nth}"));
+        taker.open(&queue);
+        taker.send("get_many q 3");
+        died(taker, point);
+        queue.put(b"d").unwrap();
+        let got = [(); 4].map(|()| queue.get_timeout(WATCHDOG).unwrap());
+        let mut got = got.map(|got| (got.payload, got.delivery_count));
+        got.sort();
+        let expected = [("a", 2), ("b", 2), ("c", 2), ("d", 1)];
+        assert_eq!(got, expected.map(|(text, count)| (text.as_bytes().to_vec(), count)), "{nth}");
+        assert_eq!((queue.qsize().unwrap(), queue.in_flight().unwrap()), (0, 0), "{nth}");
+    }
+}
+
+#[test]
 fn a_destruction_cut_short_anywhere_is_finished_by_whoever_comes_next() {
     let points =
         ["gate.turn", "destroy.gate", "destroy.state_marked", "destroy.marked", "destroy.unlinked"];

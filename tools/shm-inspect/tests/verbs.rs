@@ -24,7 +24,7 @@ const COUNTERS: &str = "puts gets bytes_put bytes_got full_waits empty_waits ref
     skipped dead_lettered dead_letters_kept high_water put_blocked_ns get_blocked_ns";
 const HOLD: &str = "kind id pid alive position n age_seconds at_most_seconds";
 const ENTRY: &str = "ring position index lap state owner pid n length flags kind redeliveries \
-    inline put_at_ns payload_hex payload_text payload_complete packet stamp claim consistent fault";
+    inline put_at_ns payload_hex payload_text payload_complete packet stamp claim take consistent fault";
 
 const VERBS: [&str; 16] = [
     "list",
@@ -137,7 +137,7 @@ fn the_json_has_the_documented_shape() {
 #[test]
 fn every_field_and_state_is_documented() {
     let text = include_str!("../../../docs/inspect.md");
-    let states = "writing writing-run ready reading returned released skipped sealed interior \
+    let states = "writing writing-run ready reading reading-run returned released skipped sealed interior \
         reclaimed never unexplained";
     let lists = [SEGMENT, RING, COUNTERS, HOLD, ENTRY, PARTICIPANT, RATES, DAMAGE, states];
     for list in lists.into_iter().chain(["memory_map error raw"]) {
