@@ -114,7 +114,7 @@ impl Rig {
     /// Reads and releases.
     pub(crate) fn finish(&self, taken: &Taken, me: u16) -> u8 {
         let value = self.value(taken);
-        self.ring.release(taken.pos, taken.n, me, 1);
+        self.ring.release(taken, me);
         value
     }
 

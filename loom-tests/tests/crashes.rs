@@ -331,7 +331,7 @@ impl<'a> Person<'a> {
         self.world.packet(number, |packet| packet.ack_begun = true);
         match &mut self.consumer {
             Some(mine) => self.world.ring.ack_single(mine, &taken),
-            None => self.ring().release(taken.pos, taken.n, self.id, taken.len() as u64),
+            None => self.ring().release(&taken, self.id),
         }
         self.world.packet(number, |packet| packet.acked = true);
     }
@@ -343,7 +343,7 @@ impl<'a> Person<'a> {
         let (taken, _) = self.leases.swap_remove(i % self.leases.len());
         match &mut self.consumer {
             Some(mine) => self.world.ring.give_back_single(mine, taken.pos),
-            None => self.ring().give_back(taken.pos, taken.n),
+            None => self.ring().give_back(&taken),
         }
     }
 

@@ -83,7 +83,7 @@ pub(crate) const TAKER_DIES: Model = Model {
     bound: None,
     min_iterations: 37,
     without: &[],
-    points: &["take.between_stamp_and_head", "take.after_head"],
+    points: &["take.between_word_and_head", "take.after_head"],
     mutants: &["frontier_without_head"],
     body: taker_dies,
 };
@@ -125,7 +125,7 @@ pub(crate) const RELEASE_DIES: Model = Model {
     bound: Some(3),
     min_iterations: 210,
     without: &["light_barrier_missing"],
-    points: &["release.between_stamp_and_frontier", "frontier.between_head_and_frontier"],
+    points: &["release.between_word_and_frontier", "frontier.between_head_and_frontier"],
     mutants: &["released_relaxed", "stamp_not_acquired"],
     body: release_dies,
 };
@@ -141,7 +141,7 @@ fn release_dies(case: Case) {
         move || {
             let taken = ann.take(ANN).expect("the ring is full");
             assert_eq!(ann.value(&taken), 0);
-            let died = die_at(case.point, || ann.ring.release(taken.pos, taken.n, ANN, 1));
+            let died = die_at(case.point, || ann.ring.release(&taken, ANN));
             assert!(died.is_none() || case.point.starts_with("frontier"));
             ann.kernel.bury(ANN);
         },

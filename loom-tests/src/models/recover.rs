@@ -180,10 +180,10 @@ fn give_back_hint(case: Case) {
     }
     let first = rig.take(ANN).expect("just put");
     let second = rig.take(ANN).expect("just put");
-    rig.ring.give_back(first.pos, first.n);
+    rig.ring.give_back(&first);
     let (ann, bob) = (rig.clone(), rig.clone());
     let ((), got) = case.two(
-        move || ann.ring.give_back(second.pos, second.n),
+        move || ann.ring.give_back(&second),
         move || {
             let me = bob.me(BOB);
             [bob.ring.adopt_hinted(&me), bob.ring.adopt_hinted(&me)]

@@ -148,7 +148,7 @@ fn lap(rig: &Rig, me: u16) {
         rig.ring.commit(&claim, 0, 1, true);
         // The late one may have taken it.
         let Some(taken) = expect_taken(rig.ring.take(me)) else { return };
-        rig.ring.release(taken.pos, taken.n, me, 1);
+        rig.ring.release(&taken, me);
     }
 }
 
@@ -171,7 +171,7 @@ fn lap_while_claiming(case: Case) {
                 bob.ring.write(&mut claim, 0, true, &[value]);
                 bob.ring.commit(&claim, 0, 1, true);
                 let Some(taken) = expect_taken(bob.ring.take(BOB)) else { break };
-                bob.ring.release(taken.pos, taken.n, BOB, 1);
+                bob.ring.release(&taken, BOB);
             }
         },
     );
@@ -228,13 +228,13 @@ fn give_back_reuse(case: Case) {
         assert!(expect_put(rig.put_single(&mut producer, value)));
     }
     let held = rig.take(EVE).expect("the ring is full");
-    rig.ring.give_back(held.pos, held.n);
+    rig.ring.give_back(&held);
     let (ann, bob, putting) = (rig.clone(), rig.clone(), rig.clone());
     let (a, b, put) = case.three(
         move || {
             let taken = ann.ring.adopt(&ann.me(ANN))?;
             assert_eq!(ann.value(&taken), 0);
-            ann.ring.give_back(taken.pos, taken.n);
+            ann.ring.give_back(&taken);
             Some(taken.redeliveries())
         },
         move || {
