@@ -2,9 +2,11 @@
 
 use std::sync::Arc;
 
+use loom::sync::atomic::Ordering::Relaxed;
 use ringway::shm::ring::{ProducerCache, Refused};
 
 use crate::harness::{Case, Model};
+use crate::kernel::Kernel;
 use crate::rig::{
     ANN, BOB, ENTRIES, EVE, Multi, Rig, Single, expect_put, expect_same, expect_taken, values,
 };
@@ -13,11 +15,12 @@ pub(crate) const SPMC_REUSE: Model = Model {
     name: "spmc_reuse",
     promise: "a producer at a full ring overwrites nothing that one of two consumers still reads",
     bound: Some(2),
-    min_iterations: 57_000,
+    min_iterations: 80_000,
     without: &["light_barrier_missing"],
     points: &[],
     mutants: &[
         "released_relaxed",
+        "take_not_acquired",
         "stamp_not_acquired",
         "frontier_cas_relaxed",
         "frontier_not_acquired",
@@ -51,7 +54,7 @@ pub(crate) const MPMC_REUSE: Model = Model {
     name: "mpmc_reuse",
     promise: "two producers and a consumer at a full ring: nothing lost, doubled or torn",
     bound: Some(2),
-    min_iterations: 7000,
+    min_iterations: 13_000,
     without: &[],
     points: &[],
     mutants: &["released_relaxed", "claim_without_cas", "frontier_not_acquired"],
@@ -82,6 +85,42 @@ fn mpmc_reuse(case: Case) {
     assert_eq!(got, [0]);
     got.extend(values(&rig.drain()));
     expect_same(got, expected);
+}
+
+pub(crate) const FRONTIER_LEFT: Model = Model {
+    name: "frontier_left",
+    promise: "a consumer that acknowledges leaves the frontier where it is, and each of two producers \
+              that find the ring full moves it, after the reads",
+    bound: Some(2),
+    min_iterations: 14_000,
+    without: &["light_barrier_missing"],
+    points: &[],
+    mutants: &[
+        "released_relaxed",
+        "take_not_acquired",
+        "frontier_cas_relaxed",
+        "frontier_not_acquired",
+    ],
+    body: frontier_left,
+};
+
+fn frontier_left(case: Case) {
+    let rig = Rig::of(&Kernel::new(), 16, Multi, Multi, 0);
+    fill(&rig, 16);
+    let frontier = |rig: &Rig| rig.ring.memory().header().frontier.frontier.load(Relaxed);
+    let start = frontier(&rig);
+    let (ann, bob, eve) = (rig.clone(), rig.clone(), rig.clone());
+    let (a, b, got) = case.three(
+        move || expect_put(ann.put(&ProducerCache::default(), ANN, 20)),
+        move || expect_put(bob.put(&ProducerCache::default(), BOB, 30)),
+        move || eve.get(EVE),
+    );
+    assert_eq!(got, Some(0));
+    assert!(!(a && b), "two packets in one place");
+    assert!(a || b || frontier(&rig) == start, "a release of one record moved the frontier");
+    let mut expected: Vec<u8> = (1..16).collect();
+    expected.extend(a.then_some(20).or(b.then_some(30)));
+    assert_eq!(values(&rig.drain()), expected);
 }
 
 pub(crate) const CACHE_SHARED: Model = Model {
@@ -184,7 +223,7 @@ pub(crate) const LAP_WHILE_TAKING: Model = Model {
     name: "lap_while_taking",
     promise: "a consumer with an old head, overtaken by a lap, neither fails nor takes twice",
     bound: Some(1),
-    min_iterations: 29_000,
+    min_iterations: 32_000,
     without: &[],
     points: &[],
     mutants: &["take_without_cas"],
@@ -214,7 +253,7 @@ pub(crate) const GIVE_BACK_REUSE: Model = Model {
     promise: "a record that one consumer gave back and another took is not overwritten while the \
               first still reads, and its count of deliveries is not lost",
     bound: Some(2),
-    min_iterations: 540,
+    min_iterations: 1900,
     without: &["light_barrier_missing"],
     points: &[],
     mutants: &["give_back_relaxed", "adopt_without_cas"],
