@@ -81,7 +81,7 @@ fn put_and_get_through_owned_handles_allocate_nothing() {
                 let mut room =
                     producer.reserve(RecordKind::RAW, payload.len(), Wait::Forever).unwrap();
                 room.copy_from_slice(payload);
-                room.commit();
+                room.commit().unwrap();
                 consumer.get_with(Wait::Forever, |bytes, _| assert_eq!(bytes, payload)).unwrap();
                 producer.put(RecordKind::RAW, payload, Wait::No).unwrap();
                 consumer.lease(Wait::No).unwrap().ack();

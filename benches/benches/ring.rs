@@ -51,7 +51,7 @@ fn operations(criterion: &mut Criterion) {
                     let mut place =
                         producer.reserve(RecordKind::RAW, bytes, Wait::No).expect("room");
                     place.fill(7);
-                    place.commit();
+                    place.commit().expect("our own");
                     let lease = consumer.lease(Wait::No).expect("a packet");
                     black_box(&*lease);
                     lease.ack();

@@ -4,7 +4,7 @@ use std::error::Error;
 use std::path::Path;
 
 use ringway::error::{GetError, PutError};
-use ringway::queue::{Consumer, Lease, Producer, Queue, QueueDescriptor, RecordKind, Wait};
+use ringway::queue::{Consumer, Producer, Queue, QueueDescriptor, RecordKind, Wait};
 
 use crate::error::{BenchError, Result};
 use crate::payload::{self, Source};
@@ -125,7 +125,7 @@ impl Outlet for RingOutlet {
                 let mut place =
                     producer.reserve(RecordKind::RAW, *payload, Wait::Forever).map_err(&failed)?;
                 payload::write(&mut place, sequence);
-                place.commit();
+                place.commit().map_err(&failed)?;
             }
             return Ok(());
         };
@@ -148,7 +148,6 @@ pub(crate) struct RingInlet {
     consumer: Consumer,
     in_place: bool,
     private: Vec<u8>,
-    leases: Vec<Lease>,
 }
 
 impl RingInlet {
@@ -162,7 +161,6 @@ impl RingInlet {
             consumer,
             in_place: spec.in_place,
             private: Vec::with_capacity(spec.payload),
-            leases: Vec::with_capacity(spec.batch),
         })
     }
 }
@@ -185,30 +183,26 @@ impl RingInlet {
                 Err(GetError::Empty) => Ok(0),
                 Err(error) => Err(refused("getting a packet")(error)),
             },
-            (1, true) => match self.consumer.lease(wait) {
-                Ok(lease) => {
-                    check(&lease)?;
-                    lease.ack();
-                    Ok(1)
-                }
+            (1, true) => match self.consumer.get_with(wait, |bytes, _| check(bytes)) {
+                Ok(checked) => checked.map(|()| 1),
                 Err(GetError::Empty) => Ok(0),
                 Err(error) => Err(refused("leasing a packet")(error)),
             },
             (_, in_place) => {
-                let n = match self.consumer.lease_many(max, &mut self.leases, wait) {
+                let n = match self.consumer.hold_many(max, wait) {
                     Err(GetError::Empty) => 0,
-                    other => other.map_err(refused("leasing packets"))?,
+                    other => other.map_err(refused("taking packets"))?,
                 };
-                for lease in self.leases.drain(..) {
+                for (bytes, _) in self.consumer.held_records() {
                     if in_place {
-                        check(&lease)?;
+                        check(bytes)?;
                     } else {
                         self.private.clear();
-                        self.private.extend_from_slice(&lease);
+                        self.private.extend_from_slice(bytes);
                         check(&self.private)?;
                     }
-                    lease.ack();
                 }
+                self.consumer.ack_held();
                 Ok(n)
             }
         }

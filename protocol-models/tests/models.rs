@@ -44,7 +44,7 @@ fn a_new_single_producer_never_overwrites_what_its_predecessor_stamped() {
 }
 
 #[test]
-fn get_many_is_safe_record_by_record() {
+fn a_run_taken_at_once_is_safe_whoever_dies_between_its_words() {
     holds_everywhere("get-many");
 }
 

@@ -96,7 +96,7 @@ pub enum Event {
         count: u32,
     },
     /// That delivery is about to be acknowledged: from here on nobody can tell whether it was, until
-    /// the next event.
+    /// the next event. Several of them in a row are acknowledged in this order.
     Acking {
         /// Its producer.
         producer: u64,

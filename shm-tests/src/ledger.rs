@@ -160,7 +160,8 @@ impl Ledger {
         }
         // What was received here and not acknowledged yet.
         let mut open: HashMap<(u64, u64, u32), usize> = HashMap::new();
-        let mut about_to: Option<(u64, u64, u32)> = None;
+        // What it was about to acknowledge, in that order.
+        let mut about_to: Vec<(u64, u64, u32)> = Vec::new();
         for event in events {
             match event {
                 Event::Put { producer: EMPTY, .. } => self.empties.put += 1,
@@ -173,15 +174,21 @@ impl Ledger {
                     self.empties.again += u64::from(count != 1);
                 }
                 Event::Acking { producer, number, count } => {
-                    about_to = Some((producer, number, count));
+                    about_to.push((producer, number, count));
                 }
-                Event::Died { acked: false } => about_to = None,
+                // Of several it died at any: the last is not acknowledged, or the first one is.
+                Event::Died { acked: false } => {
+                    about_to.pop();
+                }
                 Event::Died { acked: true } => {
-                    let acked = about_to.take().unwrap_or_default();
-                    self.acked(process, &mut open, acked);
+                    let acked = (!about_to.is_empty()).then(|| about_to.remove(0));
+                    self.acked(process, &mut open, acked.unwrap_or_default());
                 }
                 Event::Acked { producer, number, count } => {
-                    about_to = None;
+                    let packet = (producer, number, count);
+                    if let Some(place) = about_to.iter().position(|&other| other == packet) {
+                        about_to.remove(place);
+                    }
                     self.acked(process, &mut open, (producer, number, count));
                 }
                 Event::Received { producer, number, count } => {
@@ -201,13 +208,11 @@ impl Ledger {
                 Event::Ended => {}
             }
         }
-        match about_to {
-            None => {}
-            Some((EMPTY, ..)) => self.empties.acking += 1,
-            Some(packet) => {
-                if let Some(&index) = open.get(&packet) {
-                    self.deliveries[index].acking = true;
-                }
+        for packet in about_to {
+            if packet.0 == EMPTY {
+                self.empties.acking += 1;
+            } else if let Some(&index) = open.get(&packet) {
+                self.deliveries[index].acking = true;
             }
         }
     }

@@ -66,6 +66,21 @@ fn a_loss_is_noticed() {
 }
 
 #[test]
+fn of_what_was_to_be_acknowledged_together_a_part_may_be() {
+    let together = [received(0, 1), received(1, 1), acking(0, 1), acking(1, 1)];
+    assert!(settled(&[&together]).is_right());
+    // The last one is not, or the first one is; of the other nobody knows.
+    let killed = |acked| [&together[..], &[Event::Died { acked }]].concat();
+    let again = |number| [received(number, 2), acking(number, 2), acked(number, 2)];
+    assert_eq!(settled(&[&killed(false)]).lost, 1);
+    assert!(settled(&[&killed(false), &again(1)]).is_right());
+    assert!(settled(&[&killed(false), &again(0), &again(1)]).is_right());
+    assert!(settled(&[&killed(true)]).is_right());
+    assert!(settled(&[&killed(true), &again(1)]).is_right());
+    assert_eq!(settled(&[&killed(true), &again(0)]).acked_redelivered, 1);
+}
+
+#[test]
 fn what_nobody_put_is_noticed() {
     let more = [&BOTH[..], &[received(2, 1), acked(2, 1), received(3, 1), acked(3, 1)]].concat();
     assert_eq!(settled(&[&more]).invented, 1);

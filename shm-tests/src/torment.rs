@@ -251,6 +251,10 @@ pub fn get(mut from: Getter<'_>, seed: u64, turns: u64, log: &Path) -> Result<u6
         if held.is_empty() && random.below(4) == 0 && get_in_place(&mut from, log)? {
             return Ok(());
         }
+        let many = 2 + random.below(BATCH - 1) as usize;
+        if held.is_empty() && random.below(3) == 0 && get_together(&mut from, many, log)? {
+            return Ok(());
+        }
         let max = 1 + random.below(4) as usize;
         let mut leases = Vec::new();
         match from.lease_many(max, &mut leases, Wait::No) {
@@ -314,6 +318,32 @@ fn get_in_place(from: &mut Getter<'_>, log: &mut Log) -> Result<bool, Stop> {
         Err(GetError::Empty | GetError::Draining { .. }) => Ok(false),
         Err(error) => Err(error.into()),
     }
+}
+
+/// Takes what lies ready, up to `max` packets, through an owned handle, and acknowledges all together.
+/// Says whether there was something.
+fn get_together(from: &mut Getter<'_>, max: usize, log: &mut Log) -> Result<bool, Stop> {
+    let Getter::Own(own) = from else { return Ok(false) };
+    match own.hold_many(max, Wait::No) {
+        Ok(_) => {}
+        Err(GetError::Empty | GetError::Draining { .. }) => return Ok(false),
+        Err(error) => return Err(error.into()),
+    }
+    let mut received = Vec::new();
+    for (payload, info) in own.held_records() {
+        let (producer, number) = check(info.kind, payload)?;
+        let count = info.delivery_count;
+        log.write(Event::Received { producer, number, count })?;
+        received.push((producer, number, count));
+    }
+    for &(producer, number, count) in &received {
+        log.write(Event::Acking { producer, number, count })?;
+    }
+    own.ack_held();
+    for (producer, number, count) in received {
+        log.write(Event::Acked { producer, number, count })?;
+    }
+    Ok(true)
 }
 
 impl Getter<'_> {

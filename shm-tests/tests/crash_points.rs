@@ -136,7 +136,7 @@ fn a_joiner_killed_on_the_way_leaves_a_free_place_and_an_open_gate() {
 fn a_joiner_killed_while_it_scrubs_leaves_the_rest_to_the_next() {
     let points = ["scrub.after_forget", "scrub.between_leases_and_claims", "join.scrubbed"];
     for point in points {
-        for point in [point, "return.between_stamp_and_hint", "recover.before_skip"] {
+        for point in [point, "return.between_word_and_hint", "recover.before_skip"] {
             let place = place();
             let queue = place.queue("scrub", mpmc()).with_max_participants(2).unwrap();
             queue.put(b"held").unwrap();
@@ -340,7 +340,7 @@ fn a_recoverer_killed_with_the_lock_of_the_dead_leaves_it_to_the_next() {
         "recover.locked",
         "recover.before_skip",
         "recover.after_skip",
-        "adopt.before_stamp",
+        "adopt.before_word",
         "adopt.after_count",
     ] {
         let place = place();

@@ -140,7 +140,11 @@ impl Core {
         self.room_made_by_taking();
         self.ring.read(&taken, out);
         let info = RecordInfo::new(&taken, self.ring.timestamp(&taken));
-        self.ring.release(&taken, self.me);
+        if self.spin.is_stream(taken.pos) {
+            self.ring.release(&taken, self.me);
+        } else {
+            self.ring.release_alone(&taken, self.me);
+        }
         self.room_made();
         Ok(info)
     }
@@ -175,10 +179,16 @@ impl Core {
     /// Spins for the single consumer's next record where the caller may wait for it; says whether
     /// there is something to look at.
     #[inline(never)]
-    pub(crate) fn spin_for_next(&self, mine: &SingleConsumer, wait: Wait) -> bool {
-        wait != Wait::No
-            && self.is_here()
-            && self.spin.for_record_at(mine.next_pos(), || self.ring.stamped_at_cursor(mine))
+    pub(crate) fn spin_for_next(&self, mine: &mut SingleConsumer, wait: Wait) -> bool {
+        if wait == Wait::No || !self.is_here() {
+            return false;
+        }
+        let pos = mine.next_pos();
+        let found = self.spin.for_record_at(pos, || self.ring.stamped_at_cursor(mine));
+        if !self.spin.is_stream(pos) {
+            mine.comes_alone();
+        }
+        found
     }
 
     #[inline(never)]

@@ -142,6 +142,11 @@ pub(crate) struct RingReservation {
 }
 
 impl RingReservation {
+    /// Says whether this still is the process that reserved.
+    pub(crate) fn is_here(&self) -> bool {
+        self.core.is_here()
+    }
+
     /// The bytes; empty in a forked child, which has no such memory.
     pub(crate) fn bytes(&self) -> &[u8] {
         match &self.claim {

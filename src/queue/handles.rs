@@ -160,28 +160,30 @@ pub struct InPlace<'a> {
 
 impl InPlace<'_> {
     /// Puts the record as it now stands.
+    ///
+    /// # Errors
+    /// [`PutError::Forked`] in a child process.
     #[inline]
-    pub fn commit(self) {
+    pub fn commit(self) -> Result<(), PutError> {
         let len = self.len;
-        self.finish(len);
+        self.commit_len(len)
     }
 
     /// Puts the first `len` bytes.
     ///
     /// # Errors
     /// [`PutError::TooLarge`] if `len` is more than was reserved; nothing is put then.
-    pub fn commit_len(self, len: usize) -> Result<(), PutError> {
+    /// [`PutError::Forked`] in a child process.
+    #[inline]
+    pub fn commit_len(mut self, len: usize) -> Result<(), PutError> {
+        // A forked child has no such memory.
+        if !self.core.is_here() {
+            return Err(PutError::Forked);
+        }
         if len > self.len {
             return Err(PutError::TooLarge { len, max: self.len });
         }
-        self.finish(len);
-        Ok(())
-    }
-
-    #[inline]
-    fn finish(mut self, len: usize) {
-        // A forked child has no such memory: it puts nothing.
-        if let Some(mut claim) = self.claim.take().filter(|_| self.core.is_here()) {
+        if let Some(mut claim) = self.claim.take() {
             self.core.commit_in_place(
                 &mut claim,
                 self.state.as_deref_mut(),
@@ -190,6 +192,7 @@ impl InPlace<'_> {
                 self.inline,
             );
         }
+        Ok(())
     }
 }
 

@@ -86,6 +86,48 @@ impl Consumer {
         Some(Ok(self.keep(taken)))
     }
 
+    /// Takes up to `max` records as [`Consumer::hold`] does, all that lie there ready, waiting for the
+    /// first only; says how many. Of many consumers, they are taken at once where they are small.
+    ///
+    /// ```
+    /// use ringway::queue::{QueueDescriptor, Wait};
+    ///
+    /// let queue = QueueDescriptor::local("doc/hold_many")?.queue()?;
+    /// queue.put_many(&[&b"one"[..], b"two"])?;
+    /// let mut consumer = queue.ring().expect("made of a ring").consumer()?;
+    /// let count = consumer.hold_many(32, Wait::Forever)?;
+    /// let bytes: Vec<_> = consumer.held_records().map(|(bytes, _)| bytes).collect();
+    /// assert_eq!((count, bytes), (2, vec![&b"one"[..], b"two"]));
+    /// consumer.ack_held();
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    ///
+    /// # Errors
+    /// See [`GetError`]. What was taken before a bad record was met stays held.
+    pub fn hold_many(&mut self, max: usize, wait: Wait) -> Result<usize, GetError> {
+        if max == 0 {
+            return Ok(0);
+        }
+        if let ConsumerSide::Multi = self.side {
+            return self.core.take_many(max, &mut self.held, wait);
+        }
+        self.hold(wait)?;
+        let mut count = 1;
+        while count < max && self.hold_next().transpose()?.is_some() {
+            count += 1;
+        }
+        Ok(count)
+    }
+
+    /// The records that are held, oldest first.
+    pub fn held_records(&self) -> impl Iterator<Item = (&[u8], RecordInfo)> {
+        let held = if self.core.is_here() { &self.held[..] } else { &[] };
+        held.iter().map(|taken| {
+            let info = RecordInfo::new(taken, self.core.ring.timestamp(taken));
+            (self.core.ring.payload(taken), info)
+        })
+    }
+
     /// The record that was held last, if any is held.
     #[must_use]
     pub fn last_held(&self) -> Option<(&[u8], RecordInfo)> {

@@ -240,8 +240,14 @@ impl Reservation {
     ///
     /// # Errors
     /// [`PutError::TooLarge`] if `len` is more than was reserved; the reservation is then dropped.
+    /// [`PutError::Forked`] in a child process.
     pub fn commit_len(mut self, len: usize) -> Result<(), PutError> {
         let max = self.len();
+        if let ReservationInner::Ring(Some(reservation)) = &self.inner
+            && !reservation.is_here()
+        {
+            return Err(PutError::Forked);
+        }
         if len > max {
             return Err(PutError::TooLarge { len, max });
         }

@@ -111,6 +111,14 @@ impl Spin {
         self.for_record(|| look().then_some(())).is_some()
     }
 
+    /// Says whether the record at `pos` is one of a stream: the last wait for a record was for an earlier
+    /// one, or it was one of a stream itself.
+    #[inline(always)]
+    pub(crate) fn is_stream(&self, pos: u64) -> bool {
+        pos.wrapping_sub(self.waited_at.load(Ordering::Relaxed)) > 1
+            || self.first_pause.load(Ordering::Relaxed) > 1
+    }
+
     /// Looks for room again and again, and gives up after a while. The more packets there is room
     /// for in all, the longer it takes until looking again is worth the other side's time.
     #[inline]

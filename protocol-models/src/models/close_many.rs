@@ -6,7 +6,8 @@ use crate::ring::scenario::{Put, Scenario};
 fn seal() -> Scenario {
     Scenario {
         crashes: 1,
-        ..Scenario::new("2 producers 2 consumers and a closer, 1 death", 2)
+        batch: 2,
+        ..Scenario::new("2 producers 2 consumers that take 2 and a closer, 1 death", 2)
             .producer(&[Put::of(1)])
             .producer(&[Put::of(1)])
             .consumer()
@@ -57,7 +58,7 @@ pub(super) fn spec() -> Spec {
     Spec {
         name: "close-many",
         about: "close by seal with many producers, one or many consumers",
-        min_states: 520_000,
+        min_states: 470_000,
         scenarios: rings(vec![seal(), seal_lapped(), seal_one_consumer(), seal_over_skipped()]),
         mutants: vec![
             mutant("seal by the closer's flag alone", Mutant::SealByFlag, seal(), super::CLOSED),

@@ -37,7 +37,7 @@ pub(super) fn spec() -> Spec {
     Spec {
         name: "close-one",
         about: "close with one producer: intent, closed, membarrier, store buffers",
-        min_states: 4_500_000,
+        min_states: 3_800_000,
         scenarios: rings(vec![one_to_one(), one_to_many()]),
         mutants: vec![
             mutant(

@@ -45,7 +45,7 @@ pub(super) fn spec() -> Spec {
     Spec {
         name: "give-back",
         about: "returned and orphaned records are adopted, flagged, counted",
-        min_states: 1_600_000,
+        min_states: 1_050_000,
         scenarios: rings(vec![hint_alone(), deaths(), batches()]),
         mutants: vec![
             mutant(
@@ -59,6 +59,12 @@ pub(super) fn spec() -> Spec {
                 Mutant::HintNotSetAgain,
                 batches(),
                 super::WEDGED,
+            ),
+            mutant(
+                "redelivery counted when given back, too",
+                Mutant::CountedTwice,
+                hint_alone(),
+                super::FLAGGED,
             ),
             mutant(
                 "redelivery count not raised",

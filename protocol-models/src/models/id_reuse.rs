@@ -17,6 +17,21 @@ fn consumer_id() -> Scenario {
     }
 }
 
+/// The dead one held a run, taken at once and perhaps split in part.
+fn run_taker_id() -> Scenario {
+    Scenario {
+        crashes: 2,
+        locks: true,
+        batch: 2,
+        ..Scenario::new("the id of a consumer of runs used again, 2 deaths", 2)
+            .producer(&[Put::run(2), Put::of(1)])
+            .consumer()
+            .consumer()
+            .next_consumer(1)
+            .under_its_id()
+    }
+}
+
 fn producer_id() -> Scenario {
     Scenario {
         crashes: 2,
@@ -47,8 +62,8 @@ pub(super) fn spec() -> Spec {
     Spec {
         name: "id-reuse",
         about: "stalled recoverers, joiners that scrub the id they take over",
-        min_states: 2_200_000,
-        scenarios: rings(vec![consumer_id(), producer_id(), run_id()]),
+        min_states: 2_450_000,
+        scenarios: rings(vec![consumer_id(), run_taker_id(), producer_id(), run_id()]),
         mutants: vec![
             mutant(
                 "recovery without the dead's lock",
@@ -61,6 +76,24 @@ pub(super) fn spec() -> Spec {
                 Mutant::ReturnWithoutLock,
                 consumer_id(),
                 super::STOLEN,
+            ),
+            mutant(
+                "dead's run returned without its lock",
+                Mutant::ReturnRunWithoutLock,
+                run_taker_id(),
+                super::STOLEN,
+            ),
+            mutant(
+                "joiner scrubs records, and no runs",
+                Mutant::ScrubLeavesRuns,
+                run_taker_id(),
+                super::WEDGED,
+            ),
+            mutant(
+                "joiner scrubs up to the head only",
+                Mutant::ScrubStopsAtHead,
+                consumer_id(),
+                super::WEDGED,
             ),
             mutant("joiner does not scrub", Mutant::JoinWithoutScrub, consumer_id(), super::WEDGED),
             mutant(

@@ -33,11 +33,15 @@ fn bounded() -> Scenario {
 fn laps() -> Scenario {
     Scenario {
         crashes: 1,
-        ..Scenario::new("ring of 2, laps, dropped reservations, 1 death", 2)
-            .producer(&[Put::dropped(1)])
-            .producer(&[Put::of(1), Put::of(2)])
-            .consumer()
-            .consumer()
+        frontier_step: 1,
+        ..Scenario::new(
+            "ring of 2, laps, dropped reservations, frontier at every release, 1 death",
+            2,
+        )
+        .producer(&[Put::dropped(1)])
+        .producer(&[Put::of(1), Put::of(2)])
+        .consumer()
+        .consumer()
     }
 }
 
@@ -56,7 +60,7 @@ pub(super) fn spec() -> Spec {
     Spec {
         name: "mpmc",
         about: "many producers, many consumers, refusals, maxsize, two deaths",
-        min_states: 8_900_000,
+        min_states: 9_500_000,
         scenarios: rings(vec![mixed(), bounded(), laps(), interior()]),
         mutants: vec![
             mutant(
@@ -66,10 +70,17 @@ pub(super) fn spec() -> Spec {
                 super::WEDGED,
             ),
             mutant(
-                "stamps compared modulo four laps",
+                "head helped from the frontier only",
+                Mutant::HeadFromFrontierOnly,
+                mixed(),
+                super::WEDGED,
+            ),
+            mutant("record taken without a CAS", Mutant::TakeWithoutCas, laps(), super::STOLEN),
+            mutant(
+                "words compared modulo four laps",
                 Mutant::WrappingLaps,
                 interior(),
-                "order per producer",
+                super::WEDGED,
             ),
             mutant("redelivery count not raised", Mutant::CountNotRaised, laps(), super::FLAGGED),
             mutant(

@@ -34,12 +34,16 @@ fn two_successors() -> Scenario {
     Scenario {
         crashes: 3,
         one_producer: true,
-        ..Scenario::new("a producer and two successors, 2 consumers, 3 deaths", 2)
-            .producer(&[Put::dropped(1), Put::of(1), Put::of(1)])
-            .next_producer(0, &[Put::of(1)])
-            .next_producer(1, &[Put::of(1)])
-            .consumer()
-            .consumer()
+        frontier_step: 0,
+        ..Scenario::new(
+            "a producer and two successors, 2 consumers, frontier left to the producer, 3 deaths",
+            2,
+        )
+        .producer(&[Put::dropped(1), Put::of(1), Put::of(1)])
+        .next_producer(0, &[Put::of(1)])
+        .next_producer(1, &[Put::of(1)])
+        .consumer()
+        .consumer()
     }
 }
 
@@ -47,7 +51,7 @@ pub(super) fn spec() -> Spec {
     Spec {
         name: "one-producer",
         about: "one producer, its successors roll over what it stamped",
-        min_states: 2_300_000,
+        min_states: 1_850_000,
         scenarios: rings(vec![one_to_many(), run_and_drop(), two_successors()]),
         mutants: vec![
             mutant("new producer starts at tail", Mutant::NoRollOver, one_to_many(), super::TORN),

@@ -7,7 +7,8 @@ use crate::ring::scenario::{Put, Scenario};
 fn many() -> Scenario {
     Scenario {
         crashes: 2,
-        ..Scenario::new("runs of 2 and 3, 2 consumers, 2 deaths", 4)
+        batch: 2,
+        ..Scenario::new("runs of 2 and 3, 2 consumers that take 2, 2 deaths", 4)
             .producer(&[Put::run(3)])
             .producer(&[Put::run(2)])
             .consumer()
@@ -47,7 +48,7 @@ pub(super) fn spec() -> Spec {
     Spec {
         name: "runs",
         about: "one claim for several records, committed last first",
-        min_states: 780_000,
+        min_states: 860_000,
         scenarios: rings(vec![many(), one_consumer(), closed()]),
         mutants: vec![
             mutant(

@@ -4,7 +4,7 @@
 use stateright::Property;
 
 use super::scenario::{Kind, Scenario};
-use super::words::{Claimed, State};
+use super::words::{Claimed, Held, State};
 use super::world::{Bad, MAX_PACKETS, Pc, World};
 
 /// Rounds in which survivors must come to rest.
@@ -51,7 +51,9 @@ fn nothing_lost(s: &Scenario, w: &World) -> bool {
     for pos in low..low + s.cap {
         let stamp = w.stamp(s, pos);
         let unit = w.ring.units[s.index(pos)];
-        let live = matches!(stamp.state, State::Ready | State::Reading);
+        let take = w.take(s, pos);
+        let released = take.lap == s.lap(pos) && take.held == Held::Released;
+        let live = stamp.state == State::Ready && !released;
         if stamp.lap == s.lap(pos) && live && (1..=MAX_PACKETS as u8).contains(&unit) {
             there |= 1 << (unit - 1);
         }
@@ -95,7 +97,8 @@ fn at_rest(s: &Scenario, w: &World) -> bool {
             && p.leases[0].is_none();
         gone || idle
     });
-    let low = if s.one_consumer { ring.head.pos } else { ring.frontier };
+    // Nobody is obliged to move the frontier before the space is wanted.
+    let low = if s.one_consumer { ring.head.pos } else { w.reclaimable(s) };
     let next = if s.one_consumer { ring.peek } else { ring.head };
     let reclaimed = low == next.pos && next.pos >= ring.tail.pos;
     let packets_agree = next.pos != ring.tail.pos

@@ -1,21 +1,25 @@
-//! A consumer among several: take, lease, release, adopt, recover, seal. It may die anywhere; what
-//! it held is given to another, flagged.
+//! A consumer among several: take one record or a run of them, release, give back, skip, seal. It may
+//! die anywhere; what it held is given to another, flagged.
 
+use super::adopt::{self, lock, raise, scan};
 use super::frontier::{self, After};
 use super::scenario::{Mutant, Scenario};
-use super::words::{Age, Claim, Claimed, Stamp, State, Word};
+use super::words::{Age, Claim, Claimed, Held, Stamp, State, Take, Word};
 use super::world::{self, World};
 
-/// Where a consumer is; `h` is a head it has seen, `p` a position it scans.
+/// Where a consumer is; `h` is a head it has seen.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) enum Pc {
     LoadHint,
     SwapHint,
     LoadHead,
     LoadStamp { h: Word },
-    CasTake { h: Word, old: Stamp },
-    CasHead { pos: u8, n: u8 },
-    HelpHead { pos: u8, n: u8, skipped: bool },
+    LoadTake { h: Word, n: u8 },
+    CasTake { h: Word, old: Take, new: Take },
+    CasHead { pos: u8, new: Take },
+    Split { pos: u8, n: u8, done: u8 },
+    HelpHead { pos: u8, n: u8, k: u8 },
+    HelpSkipped { pos: u8, n: u8 },
     LoadClaim { h: Word, old: Stamp },
     LoadClosed { h: Word, c: Claim },
     CasSeal { h: Word, c: Claim },
@@ -29,16 +33,9 @@ pub(crate) enum Pc {
     LoadTail { h: Word, intent: u8 },
     ProbeRole { h: Word },
     LastLook { h: Word },
-    ScanFrontier,
-    ScanHead { f: u8 },
-    ScanAt { p: u8, end: u8 },
-    LockReader { p: u8, end: u8, owner: u8 },
-    RereadReader { p: u8, owner: u8 },
-    Adopt { p: u8, end: u8, old: Stamp },
-    Unlock { adopted: Option<u8>, owner: u8 },
-    Raise { p: u8 },
-    SetHint,
+    Unlock { owner: u8 },
     Using,
+    ReleaseAll,
     GiveHint,
 }
 
@@ -47,33 +44,38 @@ pub(crate) fn restart(s: &Scenario) -> world::Pc {
     world::Pc::GetMany(if s.hint { Pc::LoadHint } else { Pc::LoadHead })
 }
 
-/// The state in which a consumer looks for records to adopt.
-pub(crate) fn scan(s: &Scenario) -> world::Pc {
-    if s.idle_scan { world::Pc::GetMany(Pc::ScanFrontier) } else { restart(s) }
-}
-
-fn idle() -> world::Pc {
-    world::Pc::Frontier(frontier::Pc::Load, After::Scan)
-}
-
 fn drain(seal: u8) -> world::Pc {
     world::Pc::Frontier(frontier::Pc::Load, After::Drain(seal))
 }
 
-/// While it uses its leases a consumer may release any of them, or give it back.
+/// What the application may do next with its leases.
+enum Leave {
+    Release(usize),
+    ReleaseAll,
+    GiveBack(usize),
+}
+
+/// While it uses its leases a consumer may release any of them, or all, or give one back.
+fn leave(s: &Scenario, w: &World, me: usize, choice: u8) -> Option<Leave> {
+    let held = w.held(me);
+    let release = (0..held).map(Leave::Release);
+    let all = (held > 1).then_some(Leave::ReleaseAll);
+    let give = (0..held).filter(|_| w.gives < s.gives).map(Leave::GiveBack);
+    release.chain(all).chain(give).nth(usize::from(choice))
+}
+
+/// How many things the application may do next.
 pub(crate) fn choices(s: &Scenario, w: &World, me: usize, pc: Pc) -> u8 {
-    let held = w.held(me) as u8;
     match pc {
-        Pc::Using if w.gives < s.gives => 2 * held,
-        Pc::Using => held,
+        Pc::Using => (0..8).take_while(|c| leave(s, w, me, *c).is_some()).count() as u8,
         _ => 1,
     }
 }
 
-/// Shows the application what was taken.
-fn expose(s: &Scenario, w: &mut World, me: usize) -> Pc {
+/// Shows the application what was taken or adopted.
+pub(crate) fn expose(s: &Scenario, w: &mut World, me: usize) -> world::Pc {
     w.expose(s, me);
-    Pc::Using
+    world::Pc::GetMany(Pc::Using)
 }
 
 /// Takes one step.
@@ -84,45 +86,62 @@ pub(crate) fn step(s: &Scenario, w: &mut World, me: usize, pc: Pc, choice: u8) -
         Pc::LoadHint => Pc::LoadHead,
         Pc::SwapHint => {
             w.ring.hint = false;
-            Pc::ScanFrontier
+            return world::Pc::Adopt(adopt::Pc::Frontier);
         }
         Pc::LoadHead => Pc::LoadStamp { h: w.ring.head },
         Pc::LoadStamp { h } => return look(s, w, me, h),
-        Pc::CasTake { h, old } => {
-            if !w.cas_stamp(s, h.pos, old, Stamp { owner: id, state: State::Reading, ..old }) {
-                Pc::LoadHead
-            } else {
-                w.note_taken(s, h.pos);
-                w.hold(me, h.pos, old.n, false);
-                Pc::CasHead { pos: h.pos, n: old.n }
+        Pc::LoadTake { h, n } => return look_at_take(s, w, me, h, n),
+        Pc::CasTake { h, old, new } => {
+            if s.is(Mutant::TakeWithoutCas) {
+                w.store_take(s, h.pos, new.held, new.n, id);
+            } else if !w.cas_take(s, h.pos, old, new) {
+                return restart(s);
+            }
+            for i in 0..new.packets() {
+                w.note_taken(s, h.pos + i);
+                w.hold(me, h.pos + i, new.n / new.packets(), false);
+            }
+            Pc::CasHead { pos: h.pos, new }
+        }
+        Pc::CasHead { pos, new } => {
+            w.advance_head(pos, new.n, new.packets());
+            match new.held {
+                Held::Run => Pc::Split { pos, n: new.n, done: 0 },
+                _ => return expose(s, w, me),
             }
         }
-        Pc::CasHead { pos, n } => {
-            w.advance_head(s, pos, n);
-            if w.held(me) < usize::from(s.batch) { Pc::LoadHead } else { expose(s, w, me) }
-        }
-        Pc::HelpHead { pos, n, skipped } => {
-            w.advance_head(s, pos, n);
-            if skipped {
-                return world::Pc::Frontier(frontier::Pc::Load, After::Take);
+        // The first word last: until then everybody who walks sees one run.
+        Pc::Split { pos, n, done } => {
+            let i = if s.is(Mutant::SplitFirstToLast) { done } else { n - 1 - done };
+            w.store_take(s, pos + i, Held::Reading, 1, id);
+            if done + 1 == n {
+                return expose(s, w, me);
             }
+            Pc::Split { pos, n, done: done + 1 }
+        }
+        Pc::HelpHead { pos, n, k } => {
+            w.advance_head(pos, n, k);
             return restart(s);
+        }
+        Pc::HelpSkipped { pos, n } => {
+            w.advance_head_over_skipped(s, pos, n);
+            return world::Pc::Frontier(frontier::Pc::Load, After::Take);
         }
         Pc::LoadClaim { h, old } => {
             let c = w.ring.claims[s.index(h.pos)];
             match s.age(c.lap, h.pos) {
                 Age::Newer => return restart(s),
                 Age::Older if s.closes() => Pc::LoadClosed { h, c },
-                Age::Older => return idle(),
+                Age::Older => return scan(s),
                 Age::Same if c.kind == Claimed::Closed => return drain(h.pos),
-                Age::Same if !w.dead(s, c.owner) => return idle(),
+                Age::Same if !w.dead(s, c.owner) => return scan(s),
                 Age::Same if s.locks && !s.is(Mutant::RecoverWithoutLock) => {
                     Pc::LockWriter { h, owner: c.owner }
                 }
                 Age::Same => Pc::CasSkip { h, old, c },
             }
         }
-        Pc::LoadClosed { .. } if w.ring.closed == 0 => return idle(),
+        Pc::LoadClosed { .. } if w.ring.closed == 0 => return scan(s),
         Pc::LoadClosed { h, .. } if s.is(Mutant::SealByFlag) => return drain(h.pos),
         Pc::LoadClosed { h, c } => Pc::CasSeal { h, c },
         Pc::CasSeal { h, c } => {
@@ -142,7 +161,7 @@ pub(crate) fn step(s: &Scenario, w: &mut World, me: usize, pc: Pc, choice: u8) -
         Pc::RereadWriter { h, owner } => {
             let old = w.stamp(s, h.pos);
             if s.age(old.lap, h.pos) != Age::Older {
-                Pc::Unlock { adopted: None, owner }
+                Pc::Unlock { owner }
             } else {
                 Pc::RereadClaim { h, owner, old }
             }
@@ -150,7 +169,7 @@ pub(crate) fn step(s: &Scenario, w: &mut World, me: usize, pc: Pc, choice: u8) -
         Pc::RereadClaim { h, owner, old } => {
             let c = w.ring.claims[s.index(h.pos)];
             if s.age(c.lap, h.pos) != Age::Same || c.owner != owner {
-                Pc::Unlock { adopted: None, owner }
+                Pc::Unlock { owner }
             } else {
                 Pc::CasSkip { h, old, c }
             }
@@ -161,10 +180,10 @@ pub(crate) fn step(s: &Scenario, w: &mut World, me: usize, pc: Pc, choice: u8) -
             if !s.locks || s.is(Mutant::RecoverWithoutLock) {
                 return restart(s);
             }
-            Pc::Unlock { adopted: None, owner: c.owner }
+            Pc::Unlock { owner: c.owner }
         }
         Pc::LoadClosedOne { h } => match w.ring.closed {
-            0 => return idle(),
+            0 => return scan(s),
             1 if !s.is(Mutant::CloseWithoutBarrier) => Pc::Barrier { h },
             _ => Pc::LoadIntent { h },
         },
@@ -176,62 +195,36 @@ pub(crate) fn step(s: &Scenario, w: &mut World, me: usize, pc: Pc, choice: u8) -
         Pc::LoadTail { h, intent } if w.ring.tail.pos == intent => Pc::LastLook { h },
         Pc::LoadTail { h, .. } => Pc::ProbeRole { h },
         Pc::ProbeRole { h } if w.role_is_free(s) => Pc::LastLook { h },
-        Pc::ProbeRole { .. } => return idle(),
+        Pc::ProbeRole { .. } => return scan(s),
         Pc::LastLook { h } => {
             if s.age(w.stamp(s, h.pos).lap, h.pos) == Age::Older {
                 return drain(h.pos);
             }
             return restart(s);
         }
-        Pc::ScanFrontier => Pc::ScanHead { f: w.ring.frontier },
-        Pc::ScanHead { f } => Pc::ScanAt { p: f, end: w.ring.head.pos },
-        Pc::ScanAt { p, end } => return scan_at(s, w, p, end),
-        Pc::LockReader { p, end, owner } => {
-            if lock(w, me, owner) {
-                Pc::RereadReader { p, owner }
-            } else {
-                // Somebody recovers that id or lives under it: go on with the next record.
-                Pc::ScanAt { p: p + w.stamp(s, p).n, end }
-            }
-        }
-        Pc::RereadReader { p, owner } => {
-            let old = w.stamp(s, p);
-            let still =
-                s.age(old.lap, p) == Age::Same && old.state == State::Reading && old.owner == owner;
-            if still { Pc::Adopt { p, end: 0, old } } else { Pc::Unlock { adopted: None, owner } }
-        }
-        Pc::Adopt { p, end, old } => {
-            let won = w.cas_stamp(s, p, old, Stamp { owner: id, ..old });
-            if won {
-                w.hold(me, p, old.n, true);
-            }
-            if holds_lock(w, me, old.owner) {
-                Pc::Unlock { adopted: won.then_some(p), owner: old.owner }
-            } else if won {
-                Pc::Raise { p }
-            } else {
-                Pc::ScanAt { p, end }
-            }
-        }
-        Pc::Unlock { adopted, owner } => {
+        Pc::Unlock { owner } => {
             w.locks[usize::from(owner)] = 0;
-            match adopted {
-                Some(p) => Pc::Raise { p },
-                None => return restart(s),
+            return restart(s);
+        }
+        Pc::Using => match leave(s, w, me, choice) {
+            Some(Leave::Release(slot)) => {
+                let pos = release(s, w, me, slot);
+                if !pos.is_multiple_of(s.frontier_step) {
+                    return restart(s);
+                }
+                return world::Pc::Frontier(frontier::Pc::Load, After::Take);
             }
-        }
-        Pc::Raise { p } => {
-            if !s.is(Mutant::CountNotRaised) {
-                let count = &mut w.ring.counts[s.index(p)];
-                *count = (*count + 1).min(4);
+            Some(Leave::ReleaseAll) => Pc::ReleaseAll,
+            Some(Leave::GiveBack(slot)) => return give_back(s, w, me, slot),
+            None => return restart(s),
+        },
+        Pc::ReleaseAll => {
+            release(s, w, me, 0);
+            if w.held(me) == 0 {
+                return world::Pc::Frontier(frontier::Pc::Load, After::Take);
             }
-            if s.hint && !s.is(Mutant::HintNotSetAgain) { Pc::SetHint } else { expose(s, w, me) }
+            Pc::ReleaseAll
         }
-        Pc::SetHint => {
-            w.ring.hint = true;
-            expose(s, w, me)
-        }
-        Pc::Using => return leave(s, w, me, choice),
         Pc::GiveHint => {
             w.ring.hint = true;
             if w.held(me) == 0 {
@@ -243,79 +236,74 @@ pub(crate) fn step(s: &Scenario, w: &mut World, me: usize, pc: Pc, choice: u8) -
     world::Pc::GetMany(next)
 }
 
-fn look(s: &Scenario, w: &mut World, me: usize, h: Word) -> world::Pc {
+/// Looks at the stamp where the head was seen.
+fn look(s: &Scenario, w: &World, me: usize, h: Word) -> world::Pc {
     let stamp = w.stamp(s, h.pos);
     let age = s.age(stamp.lap, h.pos);
     let ready = age == Age::Same && stamp.state == State::Ready;
     if !ready && w.held(me) > 0 {
-        // `get_many` ends at the first record that is not ready.
-        return world::Pc::GetMany(expose(s, w, me));
+        // Nothing more for one who holds something: the application goes on with that.
+        return world::Pc::GetMany(Pc::Using);
     }
     world::Pc::GetMany(match (age, stamp.state) {
         (Age::Newer, _) => return restart(s),
         (Age::Older, _) if !s.one_producer => Pc::LoadClaim { h, old: stamp },
         (Age::Older, _) if s.closes() => Pc::LoadClosedOne { h },
-        (Age::Older, _) => return idle(),
-        (Age::Same, State::Ready) => Pc::CasTake { h, old: stamp },
-        (Age::Same, state) => {
-            Pc::HelpHead { pos: h.pos, n: stamp.n, skipped: state == State::Skipped }
+        (Age::Older, _) => return scan(s),
+        (Age::Same, State::Skipped) => Pc::HelpSkipped { pos: h.pos, n: stamp.n },
+        (Age::Same, _) => Pc::LoadTake { h, n: stamp.n },
+    })
+}
+
+/// Looks at the take word where the head was seen, and `n` units are committed. Counts the records
+/// of one unit that are committed behind it, too: they stay so until the take word here changes, so
+/// that loading their stamps one by one could only count fewer.
+fn look_at_take(s: &Scenario, w: &World, me: usize, h: Word, n: u8) -> world::Pc {
+    let old = w.take(s, h.pos);
+    let (owner, lap) = (s.roles[me].id, s.lap(h.pos));
+    world::Pc::GetMany(match s.age(old.lap, h.pos) {
+        Age::Newer => return restart(s),
+        Age::Same if old.held == Held::Run && s.is(Mutant::HelpRunShort) => {
+            Pc::HelpHead { pos: h.pos, n: 1, k: 1 }
+        }
+        Age::Same => Pc::HelpHead { pos: h.pos, n: old.n, k: old.packets() },
+        Age::Older => {
+            let most = s.batch.saturating_sub(w.held(me) as u8);
+            let single = |p: &u8| {
+                let stamp = w.stamp(s, *p);
+                (stamp.lap, stamp.n, stamp.state) == (s.lap(*p), 1, State::Ready)
+            };
+            let ready = (h.pos..h.pos + most).take_while(single).count() as u8;
+            let new = if ready > 1 {
+                Take { lap, n: ready, owner, held: Held::Run }
+            } else {
+                Take { lap, n, owner, held: Held::Reading }
+            };
+            Pc::CasTake { h, old, new }
         }
     })
 }
 
-fn scan_at(s: &Scenario, w: &World, p: u8, end: u8) -> world::Pc {
-    let stamp = w.stamp(s, p);
-    if p >= end || s.age(stamp.lap, p) != Age::Same {
-        return restart(s);
-    }
-    let dead = stamp.owner != 0 && w.dead(s, stamp.owner);
-    world::Pc::GetMany(match stamp.state {
-        State::Reading if dead && s.locks && !s.is(Mutant::RecoverWithoutLock) => {
-            Pc::LockReader { p, end, owner: stamp.owner }
-        }
-        State::Reading if dead || stamp.owner == 0 => Pc::Adopt { p, end, old: stamp },
-        _ => Pc::ScanAt { p: p + stamp.n, end },
-    })
-}
-
-/// Releases a lease, or gives it back.
-fn leave(s: &Scenario, w: &mut World, me: usize, choice: u8) -> world::Pc {
-    let held = w.held(me);
-    let slot = usize::from(choice) % held;
-    let Some(lease) = w.procs[me].leases[slot] else { return restart(s) };
-    let stamp = w.stamp(s, lease.pos);
-    let i = s.index(lease.pos);
-    if usize::from(choice) >= held {
-        w.gives += 1;
-        w.ring.stamps[i] = Stamp { owner: 0, ..stamp };
-        w.procs[me].leases[slot] = None;
-        w.procs[me].leases[slot..].rotate_left(1);
-        return world::Pc::GetMany(if s.hint && !s.is(Mutant::NoHintNoScan) {
-            Pc::GiveHint
-        } else {
-            after_lease(w, me)
-        });
-    }
-    w.ring.stamps[i] = Stamp { state: State::Released, ..stamp };
+/// Releases a lease, and says where.
+fn release(s: &Scenario, w: &mut World, me: usize, slot: usize) -> u8 {
+    let Some(lease) = w.procs[me].leases[slot] else { unreachable!("a lease to release") };
+    w.store_take(s, lease.pos, Held::Released, lease.n, s.roles[me].id);
     w.acknowledge(me, slot);
-    world::Pc::Frontier(frontier::Pc::Load, After::Take)
+    lease.pos
 }
 
-/// Goes on with the leases left.
-fn after_lease(w: &World, me: usize) -> Pc {
-    if w.held(me) > 0 { Pc::Using } else { Pc::LoadHead }
-}
-
-/// Tries to take the lock of an id.
-pub(crate) fn lock(w: &mut World, me: usize, id: u8) -> bool {
-    let word = &mut w.locks[usize::from(id)];
-    let free = *word == 0;
-    if free {
-        *word = me as u8 + 1;
+/// Gives a lease back.
+fn give_back(s: &Scenario, w: &mut World, me: usize, slot: usize) -> world::Pc {
+    let Some(lease) = w.procs[me].leases[slot].take() else { return restart(s) };
+    w.procs[me].leases[slot..].rotate_left(1);
+    w.gives += 1;
+    if s.is(Mutant::CountedTwice) {
+        raise(s, w, lease.pos);
     }
-    free
-}
-
-fn holds_lock(w: &World, me: usize, id: u8) -> bool {
-    id != 0 && usize::from(w.locks[usize::from(id)]) == me + 1
+    w.store_take(s, lease.pos, Held::Reading, lease.n, 0);
+    world::Pc::GetMany(match w.held(me) {
+        _ if s.hint && !s.is(Mutant::NoHintNoScan) => Pc::GiveHint,
+        0 => Pc::LoadHead,
+        _ => Pc::Using,
+    })
 }

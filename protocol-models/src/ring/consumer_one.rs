@@ -2,6 +2,7 @@
 //! next to expose. It is the only writer of both, so that it knows them without a load. It may die
 //! anywhere; its successor finds what it held between `head` and `peek`.
 
+use super::adopt::raise;
 use super::scenario::{Mutant, Scenario};
 use super::words::{Age, Claim, Claimed, Stamp, State, Word};
 use super::world::{self, World};
@@ -232,13 +233,6 @@ fn show(s: &Scenario, w: &mut World, me: usize) {
         }
     }
     w.expose(s, me);
-}
-
-fn raise(s: &Scenario, w: &mut World, pos: u8) {
-    if !s.is(Mutant::CountNotRaised) {
-        let count = &mut w.ring.counts[s.index(pos)];
-        *count = (*count + 1).min(4);
-    }
 }
 
 /// Acknowledges one lease.

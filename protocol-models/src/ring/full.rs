@@ -1,11 +1,11 @@
 //! A producer at a full ring: the last look before it refuses. It helps whatever is stuck, and
 //! refuses at the very load that shows there is no room.
 
-use super::consumer_many::lock;
+use super::adopt::{lock, return_word};
 use super::frontier::{self, After};
 use super::scenario::{Mutant, Scenario};
-use super::words::{Age, Claim, Stamp, State, Word};
-use super::world::{self, Bad, World};
+use super::words::{Age, Claim, Held, Stamp, State, Take, Word};
+use super::world::{self, At, Bad, World};
 use super::{producer_many, producer_one};
 
 /// Which bound was met.
@@ -15,17 +15,21 @@ pub(crate) enum Why {
     Maxsize,
 }
 
-/// Where the producer is; `t` is the tail it has seen, `x` the position that is in the way.
+/// Where the producer is; `t` is the tail it has seen, `x` the position that is in the way, `truth`
+/// whether there was truly no room when it saw that nobody had taken what is there.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) enum Pc {
     Load { t: Word, why: Why },
-    Stamp { t: Word, why: Why, x: u8 },
+    Take { t: Word, why: Why, x: u8 },
+    Stamp { x: u8, why: Why, truth: bool },
     Claim { x: u8, old: Stamp, truth: bool },
     Skip { x: u8, old: Stamp, c: Claim },
-    Head { x: u8, n: u8 },
-    Lock { x: u8, owner: u8 },
-    Reread { x: u8, owner: u8 },
-    Return { x: u8, old: Stamp },
+    Head { x: u8, n: u8, k: u8 },
+    HeadOverSkipped { x: u8, n: u8 },
+    Lock { x: u8, old: Take },
+    Reread { x: u8, old: Take },
+    Return { x: u8, old: Take },
+    ReturnRun { x: u8, old: Take, done: u8 },
     Unlock { owner: u8, returned: bool },
     Hint,
 }
@@ -57,28 +61,19 @@ fn refuse(s: &Scenario, w: &mut World, me: usize, truth: bool) -> world::Pc {
 /// of all words sees is exact for everything before it.
 fn full(s: &Scenario, w: &World, me: usize, t: Word, why: Why) -> bool {
     let put = s.roles[me].puts[usize::from(w.procs[me].call)];
-    let free = |x: u8, reading: bool| {
-        let stamp = w.stamp(s, x);
-        let gone = matches!(stamp.state, State::Released | State::Skipped)
-            || (reading && stamp.state == State::Reading);
-        (stamp.lap == s.lap(x) && gone).then_some(stamp.n)
-    };
     match why {
         Why::Space => {
-            let mut low = if s.one_consumer { w.ring.head.pos } else { w.ring.frontier };
-            while !s.one_consumer && low < t.pos {
-                let Some(n) = free(low, false) else { break };
-                low += n;
-            }
+            let low = if s.one_consumer { w.ring.head.pos } else { w.reclaimable(s) };
             t.pos + put.n > low + s.cap
         }
         Why::Maxsize => {
             let mut out = if s.one_consumer { w.ring.peek } else { w.ring.head };
             while !s.one_consumer && out.pos < t.pos {
-                let Some(n) = free(out.pos, true) else { break };
-                let skipped = w.stamp(s, out.pos).state == State::Skipped;
-                let k = if skipped { w.skipped_packets(s, out.pos) } else { 1 };
-                out = out.plus(n, k);
+                out = match w.at(s, out.pos) {
+                    At::Taken(take) => out.plus(take.n, take.packets()),
+                    At::Skipped(n) => out.plus(n, w.skipped_packets(s, out.pos)),
+                    At::Ready | At::Older | At::Newer => break,
+                };
             }
             t.packets + put.packets() > out.packets + s.maxsize
         }
@@ -94,37 +89,49 @@ pub(crate) fn step(s: &Scenario, w: &mut World, me: usize, pc: Pc) -> world::Pc 
             if t.pos + put.n <= x + s.cap {
                 return again(s, w, me);
             }
-            Pc::Stamp { t, why: Why::Space, x }
+            Pc::Take { t, why: Why::Space, x }
         }
         Pc::Load { t, why: Why::Maxsize } => {
             let head = w.ring.head;
             if t.packets + put.packets() <= head.packets + s.maxsize {
                 return again(s, w, me);
             }
-            Pc::Stamp { t, why: Why::Maxsize, x: head.pos }
+            Pc::Take { t, why: Why::Maxsize, x: head.pos }
         }
-        Pc::Stamp { t, why, x } => {
-            let stamp = w.stamp(s, x);
+        Pc::Take { t, why, x } => {
+            let old = w.take(s, x);
             let truth = full(s, w, me, t, why);
-            match (s.age(stamp.lap, x), stamp.state, why) {
+            match (s.age(old.lap, x), why, old.held) {
                 (Age::Newer, ..) => return again(s, w, me),
-                (Age::Older, ..) if s.one_producer => return refuse(s, w, me, truth),
-                (Age::Older, ..) => Pc::Claim { x, old: stamp, truth },
-                (Age::Same, State::Ready, _) => return refuse(s, w, me, truth),
-                (Age::Same, State::Reading, Why::Space) => {
-                    if stamp.owner == 0 || !w.dead(s, stamp.owner) {
-                        return refuse(s, w, me, truth);
-                    }
-                    if s.locks && !s.is(Mutant::ReturnWithoutLock) {
-                        Pc::Lock { x, owner: stamp.owner }
-                    } else {
-                        Pc::Return { x, old: stamp }
-                    }
-                }
-                (Age::Same, _, Why::Space) => {
+                (Age::Older, ..) => Pc::Stamp { x, why, truth },
+                (Age::Same, Why::Maxsize, _) => Pc::Head { x, n: old.n, k: old.packets() },
+                (Age::Same, Why::Space, Held::Released) => {
                     return world::Pc::Frontier(frontier::Pc::Load, After::Put);
                 }
-                (Age::Same, _, Why::Maxsize) => Pc::Head { x, n: stamp.n },
+                (Age::Same, Why::Space, _) if old.owner == 0 || !w.dead(s, old.owner) => {
+                    return refuse(s, w, me, truth);
+                }
+                (Age::Same, Why::Space, Held::Reading)
+                    if !s.locks || s.is(Mutant::ReturnWithoutLock) =>
+                {
+                    Pc::Return { x, old }
+                }
+                (Age::Same, Why::Space, Held::Run) if s.is(Mutant::ReturnWithoutLock) => {
+                    Pc::ReturnRun { x, old, done: 0 }
+                }
+                (Age::Same, Why::Space, _) => Pc::Lock { x, old },
+            }
+        }
+        Pc::Stamp { x, why, truth } => {
+            let stamp = w.stamp(s, x);
+            match (s.age(stamp.lap, x), stamp.state, why) {
+                (Age::Newer, ..) => return again(s, w, me),
+                (Age::Older, ..) if !s.one_producer => Pc::Claim { x, old: stamp, truth },
+                (Age::Same, State::Skipped, Why::Space) => {
+                    return world::Pc::Frontier(frontier::Pc::Load, After::Put);
+                }
+                (Age::Same, State::Skipped, Why::Maxsize) => Pc::HeadOverSkipped { x, n: stamp.n },
+                _ => return refuse(s, w, me, truth),
             }
         }
         Pc::Claim { x, old, truth } => {
@@ -140,27 +147,38 @@ pub(crate) fn step(s: &Scenario, w: &mut World, me: usize, pc: Pc) -> world::Pc 
             w.cas_stamp(s, x, old, skipped);
             return again(s, w, me);
         }
-        Pc::Head { x, n } => {
-            w.advance_head(s, x, n);
+        Pc::Head { x, n, k } => {
+            w.advance_head(x, n, k);
             return again(s, w, me);
         }
-        Pc::Lock { x, owner } => {
-            if !lock(w, me, owner) {
-                return again(s, w, me);
-            }
-            Pc::Reread { x, owner }
+        Pc::HeadOverSkipped { x, n } => {
+            w.advance_head_over_skipped(s, x, n);
+            return again(s, w, me);
         }
-        Pc::Reread { x, owner } => {
-            let old = w.stamp(s, x);
-            let still =
-                s.age(old.lap, x) == Age::Same && old.state == State::Reading && old.owner == owner;
-            if still { Pc::Return { x, old } } else { Pc::Unlock { owner, returned: false } }
-        }
+        Pc::Lock { x, old } => match old.held {
+            _ if !lock(w, me, old.owner) => return again(s, w, me),
+            Held::Run => Pc::Reread { x, old },
+            _ => Pc::Return { x, old },
+        },
+        Pc::Reread { x, old } if w.take(s, x) == old => Pc::ReturnRun { x, old, done: 0 },
+        Pc::Reread { old, .. } => Pc::Unlock { owner: old.owner, returned: false },
         Pc::Return { x, old } => {
-            let returned = w.cas_stamp(s, x, old, Stamp { owner: 0, ..old });
+            let returned = w.cas_take(s, x, old, Take { owner: 0, ..old });
             if s.locks && !s.is(Mutant::ReturnWithoutLock) {
                 Pc::Unlock { owner: old.owner, returned }
             } else if returned && s.hint {
+                Pc::Hint
+            } else {
+                return again(s, w, me);
+            }
+        }
+        Pc::ReturnRun { x, old, done } => {
+            return_word(s, w, x, old.n, done);
+            if done + 1 < old.n {
+                Pc::ReturnRun { x, old, done: done + 1 }
+            } else if !s.is(Mutant::ReturnWithoutLock) {
+                Pc::Unlock { owner: old.owner, returned: true }
+            } else if s.hint {
                 Pc::Hint
             } else {
                 return again(s, w, me);

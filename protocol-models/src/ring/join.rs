@@ -1,18 +1,21 @@
 //! Joining, under a fresh id or a dead participant's, and closing.
 
-use super::consumer_many::{self, lock};
+use super::adopt::{lock, return_word};
 use super::scenario::{Kind, Mutant, Scenario};
-use super::words::{Claim, Stamp, State};
+use super::words::{Age, Claim, Held, Stamp, State, Take};
 use super::world::{self, World};
-use super::{consumer_one, producer_many, producer_one};
+use super::{consumer_many, consumer_one, producer_many, producer_one};
 
-/// Where a joiner is that scrubs the stamps of its id; `i` is an entry.
+/// Where a joiner is that scrubs what its id held, at position `p`, and was writing, at entry `i`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) enum Pc {
     Lock,
-    Stamp { i: u8 },
-    Return { i: u8, old: Stamp },
-    Hint { i: u8 },
+    Frontier,
+    Take { p: u8 },
+    Stamp { p: u8 },
+    Return { p: u8, old: Take },
+    ReturnRun { p: u8, old: Take, done: u8 },
+    Hint { p: u8 },
     Claim { i: u8 },
     Unstamped { i: u8, c: Claim },
     Skip { i: u8, old: Stamp, c: Claim },
@@ -47,26 +50,50 @@ pub(crate) fn step(s: &Scenario, w: &mut World, me: usize, pc: Pc) -> world::Pc 
     let next = match pc {
         Pc::Lock if !lock(w, me, id) => Pc::Lock,
         Pc::Lock if s.is(Mutant::JoinWithoutScrub) => return begin(s, w, me),
-        Pc::Lock => Pc::Stamp { i: 0 },
-        Pc::Stamp { i } if i == s.cap => Pc::Claim { i: 0 },
-        Pc::Stamp { i } => {
-            let old = w.ring.stamps[usize::from(i)];
-            if old.state == State::Reading && old.owner == id {
-                Pc::Return { i, old }
+        Pc::Lock => Pc::Frontier,
+        // What `id` holds keeps the frontier, and was taken: it lies before the first not taken.
+        Pc::Frontier => Pc::Take { p: w.ring.frontier },
+        Pc::Take { p } if s.is(Mutant::ScrubStopsAtHead) && p >= w.ring.head.pos => {
+            Pc::Claim { i: 0 }
+        }
+        Pc::Take { p } => {
+            let old = w.take(s, p);
+            match (s.age(old.lap, p), old.held) {
+                // Used again since: nothing that `id` held was before it.
+                (Age::Newer, _) => Pc::Frontier,
+                (Age::Older, _) => Pc::Stamp { p },
+                (Age::Same, Held::Reading) if old.owner == id => Pc::Return { p, old },
+                (Age::Same, Held::Run) if old.owner == id && !s.is(Mutant::ScrubLeavesRuns) => {
+                    Pc::ReturnRun { p, old, done: 0 }
+                }
+                (Age::Same, _) => Pc::Take { p: p + old.n },
+            }
+        }
+        Pc::Stamp { p } => {
+            let stamp = w.stamp(s, p);
+            match (s.age(stamp.lap, p), stamp.state) {
+                (Age::Newer, _) => Pc::Frontier,
+                (Age::Same, State::Skipped) => Pc::Take { p: p + stamp.n },
+                _ => Pc::Claim { i: 0 },
+            }
+        }
+        Pc::Return { p, old } => {
+            w.cas_take(s, p, old, Take { owner: 0, ..old });
+            if s.hint { Pc::Hint { p: p + old.n } } else { Pc::Take { p: p + old.n } }
+        }
+        Pc::ReturnRun { p, old, done } => {
+            return_word(s, w, p, old.n, done);
+            if done + 1 < old.n {
+                Pc::ReturnRun { p, old, done: done + 1 }
+            } else if s.hint {
+                Pc::Hint { p: p + old.n }
             } else {
-                Pc::Stamp { i: i + 1 }
+                Pc::Take { p: p + old.n }
             }
         }
-        Pc::Return { i, old } => {
-            let word = &mut w.ring.stamps[usize::from(i)];
-            if *word == old {
-                *word = Stamp { owner: 0, ..old };
-            }
-            if s.hint { Pc::Hint { i } } else { Pc::Stamp { i: i + 1 } }
-        }
-        Pc::Hint { i } => {
+        Pc::Hint { p } => {
             w.ring.hint = true;
-            Pc::Stamp { i: i + 1 }
+            Pc::Take { p }
         }
         Pc::Claim { i } if i == s.cap => return begin(s, w, me),
         Pc::Claim { i } => {

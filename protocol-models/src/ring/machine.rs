@@ -7,7 +7,7 @@ use super::scenario::{Kind, Scenario};
 use super::words::Ring;
 use super::world::{MAX_LEASES, MAX_PACKETS, MAX_PROCS, Pc, Proc, World};
 use super::{
-    check, consumer_many, consumer_one, frontier, full, join, producer_many, producer_one,
+    adopt, check, consumer_many, consumer_one, frontier, full, join, producer_many, producer_one,
 };
 
 /// One step of the world.
@@ -52,6 +52,7 @@ impl Scenario {
             Pc::PutOne(pc) => producer_one::step(self, w, me, pc),
             Pc::Full(pc) => full::step(self, w, me, pc),
             Pc::GetMany(pc) => consumer_many::step(self, w, me, pc, choice),
+            Pc::Adopt(pc) => adopt::step(self, w, me, pc),
             Pc::GetOne(pc) => consumer_one::step(self, w, me, pc, choice),
             Pc::Frontier(pc, after) => frontier::step(self, w, me, pc, after),
             Pc::Close(value) => join::close(self, w, value),

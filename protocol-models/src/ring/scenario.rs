@@ -61,11 +61,29 @@ pub(crate) enum Mutant {
     None,
     /// The frontier is advanced without the head first.
     FrontierWithoutHead,
+    /// Whoever advances the frontier over several records moves the head only from the first.
+    HeadFromFrontierOnly,
+    /// A record is taken with a plain store.
+    TakeWithoutCas,
+    /// A run taken at once is split first word first.
+    SplitFirstToLast,
+    /// Whoever helps the head moves it by one record over a run taken at once.
+    HelpRunShort,
+    /// A dead reader's run is returned first word first.
+    ReturnFirstToLast,
+    /// A dead reader's run is returned without its lock.
+    ReturnRunWithoutLock,
+    /// A dead reader's run is returned under its lock, as it was before the lock was taken.
+    ReturnRunUnread,
+    /// A joiner scrubs records, and no runs.
+    ScrubLeavesRuns,
+    /// A joiner scrubs up to the head, and not at it.
+    ScrubStopsAtHead,
     /// A run is committed first entry first.
     RunFirstToLast,
-    /// A recoverer does not take the dead participant's lock.
+    /// A recoverer does not take the dead participant's lock, except to return a run.
     RecoverWithoutLock,
-    /// A producer at a full ring returns a dead reader's record without that lock.
+    /// A producer at a full ring returns what a dead reader holds without that lock.
     ReturnWithoutLock,
     /// A joiner publishes itself without scrubbing.
     JoinWithoutScrub,
@@ -91,10 +109,12 @@ pub(crate) enum Mutant {
     NoHintNoScan,
     /// Whoever adopts a record does not set the hint again for those after it.
     HintNotSetAgain,
-    /// Stamps are compared modulo four laps.
+    /// Words are compared modulo four laps.
     WrappingLaps,
     /// A redelivery is exposed before the count in the entry is raised.
     CountNotRaised,
+    /// A redelivery is counted when the record is given back, and again when it is adopted.
+    CountedTwice,
     /// A refusal is believed without a last look.
     NoLastLook,
     /// Whoever helps the frontier takes a claim word of a later lap for a sign that it is late.
@@ -123,8 +143,10 @@ pub(crate) struct Scenario {
     pub(crate) hint: bool,
     /// Consumers scan when idle.
     pub(crate) idle_scan: bool,
-    /// Records one `get_many` takes.
+    /// Records one `get_many` takes at most.
     pub(crate) batch: u8,
+    /// A release helps the frontier only where its position is a multiple of this; 0: never.
+    pub(crate) frontier_step: u8,
     /// Leases one consumer of a single-consumer ring holds at once.
     pub(crate) leases: u8,
     /// Participant locks are modelled, and ids are used again.
@@ -151,6 +173,7 @@ impl Scenario {
             hint: false,
             idle_scan: true,
             batch: 1,
+            frontier_step: 2,
             leases: 1,
             locks: false,
             buffered: false,

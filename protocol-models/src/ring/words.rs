@@ -9,11 +9,9 @@ pub(crate) const MAX_CAP: usize = 4;
 /// What a stamp says of the record that starts at its entry.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) enum State {
-    /// Committed, for a consumer to take.
+    /// Committed, for a consumer to take. With many consumers it stays so until the next lap.
     Ready,
-    /// Leased by the stamp's owner; owner 0 means returned.
-    Reading,
-    /// Acknowledged.
+    /// Acknowledged, by the one consumer of its ring.
     Released,
     /// Never committed: its writer died or dropped it.
     Skipped,
@@ -26,6 +24,38 @@ pub(crate) struct Stamp {
     pub(crate) n: u8,
     pub(crate) owner: u8,
     pub(crate) state: State,
+}
+
+/// What a take word says of the record that starts at its position.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(crate) enum Held {
+    /// Leased by the word's owner; owner 0 means returned.
+    Reading,
+    /// The first of n one-unit records, all leased at once by the owner, which has not given each
+    /// of them its own word yet.
+    Run,
+    /// Acknowledged.
+    Released,
+}
+
+/// A take word, of a ring with many consumers, which only they write: lap, length, owner, state.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(crate) struct Take {
+    pub(crate) lap: u8,
+    /// Units of the record, or records of the run: units to the next word in either case.
+    pub(crate) n: u8,
+    pub(crate) owner: u8,
+    pub(crate) held: Held,
+}
+
+impl Take {
+    /// Packets between the word and the next.
+    pub(crate) fn packets(self) -> u8 {
+        match self.held {
+            Held::Run => self.n,
+            Held::Reading | Held::Released => 1,
+        }
+    }
 }
 
 /// What kind of claim a claim word holds.
@@ -95,6 +125,8 @@ pub(crate) struct Ring {
     pub(crate) hint: bool,
     pub(crate) claims: [Claim; MAX_CAP],
     pub(crate) stamps: [Stamp; MAX_CAP],
+    /// Of rings with many consumers; the others have none.
+    pub(crate) takes: [Take; MAX_CAP],
     /// Redeliveries of the record that starts here.
     pub(crate) counts: [u8; MAX_CAP],
     /// What the unit holds: 0 nothing, a packet's number + 1, or [`writing`] by somebody.
@@ -120,6 +152,7 @@ impl Ring {
             hint: false,
             claims: [Claim { lap: 0, n: 0, owner: 0, kind: Claimed::Record }; MAX_CAP],
             stamps: [Stamp { lap: 0, n: 0, owner: 0, state: State::Ready }; MAX_CAP],
+            takes: [Take { lap: 0, n: 0, owner: 0, held: Held::Released }; MAX_CAP],
             counts: [0; MAX_CAP],
             units: [0; MAX_CAP],
         }

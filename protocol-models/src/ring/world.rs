@@ -2,8 +2,10 @@
 //! omniscient observer remembers.
 
 use super::scenario::{Kind, Scenario};
-use super::words::{Ring, Stamp, State, Word};
-use super::{consumer_many, consumer_one, frontier, full, join, producer_many, producer_one};
+use super::words::{Age, Held, Ring, Stamp, State, Take, Word};
+use super::{
+    adopt, consumer_many, consumer_one, frontier, full, join, producer_many, producer_one,
+};
 
 /// Most participants of a scenario.
 pub(crate) const MAX_PROCS: usize = 5;
@@ -31,6 +33,8 @@ pub(crate) enum Pc {
     Full(full::Pc),
     /// A consumer of a many-consumer ring.
     GetMany(consumer_many::Pc),
+    /// The same, looking for records to adopt.
+    Adopt(adopt::Pc),
     /// The consumer of a one-consumer ring.
     GetOne(consumer_one::Pc),
     /// Helping the frontier.
@@ -69,6 +73,21 @@ pub(crate) struct Proc {
     pub(crate) buffer: [Option<Store>; 4],
 }
 
+/// What is at a position.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum At {
+    /// Taken, released or not.
+    Taken(Take),
+    /// Skipped, so many units.
+    Skipped(u8),
+    /// Committed.
+    Ready,
+    /// Not committed.
+    Older,
+    /// Used again since.
+    Newer,
+}
+
 /// What must never happen; each is a bit of [`World::bad`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Bad {
@@ -78,7 +97,8 @@ pub(crate) enum Bad {
     Stolen,
     /// A packet was delivered after its ack.
     AckedAgain,
-    /// A packet came again without a flag, or with too small a count.
+    /// A packet came again without a flag, or with too small a count; or with too large a count
+    /// though nobody died.
     Unflagged,
     /// A producer's packets were taken out of order.
     Order,
@@ -131,6 +151,51 @@ impl World {
         same
     }
 
+    /// The take word of the record that starts at `pos`.
+    pub(crate) fn take(&self, s: &Scenario, pos: u8) -> Take {
+        self.ring.takes[s.index(pos)]
+    }
+
+    /// Plain store of a take word.
+    pub(crate) fn store_take(&mut self, s: &Scenario, pos: u8, held: Held, n: u8, owner: u8) {
+        self.ring.takes[s.index(pos)] = Take { lap: s.lap(pos), n, owner, held };
+    }
+
+    /// CAS of a take word.
+    pub(crate) fn cas_take(&mut self, s: &Scenario, pos: u8, old: Take, new: Take) -> bool {
+        let word = &mut self.ring.takes[s.index(pos)];
+        let same = *word == old;
+        if same {
+            *word = new;
+        }
+        same
+    }
+
+    /// What an observer of all words sees at a position of a ring with many consumers. It knows a
+    /// word that was never written by its length, which is 0.
+    pub(crate) fn at(&self, s: &Scenario, pos: u8) -> At {
+        let take = self.take(s, pos);
+        let stamp = self.stamp(s, pos);
+        match (s.age(take.lap, pos), s.age(stamp.lap, pos), stamp.state) {
+            (Age::Newer, ..) | (_, Age::Newer, _) => At::Newer,
+            (Age::Same, ..) if take.n > 0 => At::Taken(take),
+            (_, Age::Same, State::Skipped) if stamp.n > 0 => At::Skipped(stamp.n),
+            (_, Age::Same, _) if stamp.n > 0 => At::Ready,
+            _ => At::Older,
+        }
+    }
+
+    /// Where the frontier of a ring with many consumers would be, had somebody helped it.
+    pub(crate) fn reclaimable(&self, s: &Scenario) -> u8 {
+        let mut low = self.ring.frontier;
+        loop {
+            low += match self.at(s, low) {
+                At::Taken(Take { held: Held::Released, n, .. }) | At::Skipped(n) => n,
+                _ => return low,
+            };
+        }
+    }
+
     /// Whether the lock of an id is free, that is, whether its owner is dead.
     pub(crate) fn dead(&self, s: &Scenario, id: u8) -> bool {
         if s.locks {
@@ -157,15 +222,33 @@ impl World {
         if claim.lap == s.lap(pos) { claim.packets() } else { 1 }
     }
 
-    /// CAS of `head` from `pos` over a record of `n` units that has been taken or skipped. The
-    /// number of packets belongs to the position, and the claim word cannot change while `head` is
-    /// here, so that loading both and then a CAS of the word equals this one step.
-    pub(crate) fn advance_head(&mut self, s: &Scenario, pos: u8, n: u8) {
+    /// CAS of `head` from `pos` over `n` units and `k` packets.
+    pub(crate) fn advance_head(&mut self, pos: u8, n: u8, k: u8) {
         if self.ring.head.pos == pos {
-            let skipped = self.stamp(s, pos).state == State::Skipped;
-            let k = if skipped { self.skipped_packets(s, pos) } else { 1 };
             self.ring.head = self.ring.head.plus(n, k);
         }
+    }
+
+    /// The same over a skipped record. The number of packets belongs to the position, and the claim
+    /// word cannot change while `head` is here, so that loading both and then a CAS of the word
+    /// equals this one step.
+    pub(crate) fn advance_head_over_skipped(&mut self, s: &Scenario, pos: u8, n: u8) {
+        self.advance_head(pos, n, self.skipped_packets(s, pos));
+    }
+
+    /// Says whether `head` has reached `to`; if not, moves it over one record that is taken or
+    /// skipped: loads of `head` and of what is there, and a CAS, in one step for the same reason.
+    pub(crate) fn head_reaches(&mut self, s: &Scenario, to: u8) -> bool {
+        let head = self.ring.head;
+        if head.pos >= to {
+            return true;
+        }
+        match self.at(s, head.pos) {
+            At::Taken(take) => self.advance_head(head.pos, take.n, take.packets()),
+            At::Skipped(n) => self.advance_head_over_skipped(s, head.pos, n),
+            At::Ready | At::Older | At::Newer => {}
+        }
+        false
     }
 
     /// Marks the units of a record as being written by `me`.
@@ -192,108 +275,6 @@ impl World {
             self.ring.units[i] = packet.map_or(0, |k| k + 1);
         }
         self.ring.counts[s.index(pos)] = 0;
-    }
-
-    /// Counts a put as successful.
-    pub(crate) fn succeed(&mut self, packet: u8) {
-        if self.told_closed {
-            self.fail(Bad::ClosedEarly);
-        }
-        self.put |= 1 << packet;
-    }
-
-    /// A consumer won a fresh record: its producer's order is decided here.
-    pub(crate) fn note_taken(&mut self, s: &Scenario, pos: u8) {
-        if let Some(packet) = self.ring.units[s.index(pos)].checked_sub(1)
-            && usize::from(packet) < MAX_PACKETS
-        {
-            if self.taken & s.later(packet) != 0 {
-                self.fail(Bad::Order);
-            }
-            self.taken |= 1 << packet;
-        }
-    }
-
-    /// Adds a lease that is not exposed yet.
-    pub(crate) fn hold(&mut self, me: usize, pos: u8, n: u8, flagged: bool) {
-        let free = self.procs[me].leases.iter().position(Option::is_none);
-        if let Some(i) = free {
-            self.procs[me].leases[i] = Some(Lease { pos, n, unit: 0, flagged, returned: false });
-        } else {
-            unreachable!("a scenario holds at most {MAX_LEASES} leases");
-        }
-    }
-
-    /// Leases of a participant.
-    pub(crate) fn held(&self, me: usize) -> usize {
-        self.procs[me].leases.iter().flatten().count()
-    }
-
-    /// Shows the application every lease that it has not seen.
-    pub(crate) fn expose(&mut self, s: &Scenario, me: usize) {
-        for i in 0..MAX_LEASES {
-            let Some(mut lease) = self.procs[me].leases[i].filter(|l| l.unit == 0 && !l.returned)
-            else {
-                continue;
-            };
-            lease.unit = self.ring.units[s.index(lease.pos)];
-            let packet = usize::from(lease.unit.wrapping_sub(1));
-            if packet >= MAX_PACKETS {
-                self.fail(Bad::Torn);
-                lease.unit = u8::MAX;
-            } else {
-                if self.acked & (1 << packet) != 0 {
-                    self.fail(Bad::AckedAgain);
-                }
-                let count = if lease.flagged { self.ring.counts[s.index(lease.pos)] } else { 0 };
-                if self.exposed[packet] > count {
-                    self.fail(Bad::Unflagged);
-                }
-                self.exposed[packet] = (self.exposed[packet] + 1).min(4);
-            }
-            self.procs[me].leases[i] = Some(lease);
-        }
-        self.check_readers(s);
-    }
-
-    /// Every exposed lease must read its packet in all its units, and alone.
-    pub(crate) fn check_readers(&mut self, s: &Scenario) {
-        let mut seen: u16 = 0;
-        for me in 0..s.roles.len() {
-            for i in 0..MAX_LEASES {
-                let Some(lease) = self.procs[me].leases[i].filter(|l| l.unit != 0) else {
-                    continue;
-                };
-                let whole = (lease.pos..lease.pos + lease.n)
-                    .all(|p| self.ring.units[s.index(p)] == lease.unit);
-                if !whole {
-                    self.fail(Bad::Torn);
-                } else if seen & (1 << lease.unit) != 0 {
-                    self.fail(Bad::Stolen);
-                }
-                seen |= 1 << (lease.unit & 15);
-            }
-        }
-    }
-
-    /// Removes a lease and counts its packet as acknowledged.
-    pub(crate) fn acknowledge(&mut self, me: usize, slot: usize) {
-        if let Some(lease) = self.procs[me].leases[slot].take()
-            && lease.unit != u8::MAX
-        {
-            self.acked |= 1 << (lease.unit - 1);
-        }
-        self.procs[me].leases[slot..].rotate_left(1);
-    }
-
-    /// A consumer is told `Closed`: everything before must be acknowledged, or leased by itself.
-    pub(crate) fn tell_closed(&mut self, me: usize) {
-        let own = self.procs[me].leases.iter().flatten();
-        let mine = own.filter(|l| l.unit != u8::MAX).fold(0u16, |set, l| set | 1 << (l.unit - 1));
-        if self.put & !self.acked & !mine != 0 {
-            self.fail(Bad::ClosedEarly);
-        }
-        self.told_closed = true;
     }
 
     /// Makes the oldest store of a buffer visible.

@@ -63,7 +63,11 @@ pub(super) fn choose(choose: &mut dyn Choose, image: &Image, region: Region) -> 
             let at = ring.start + ring.geometry.claims_offset() + 8 * index(choose, image, ring);
             stamp(choose, image, ring, at)
         }
-        Region::Claims | Region::Stamps => {
+        Region::Takes if ring.geometry.consumers == Side::Multi => {
+            let at = ring.start + ring.geometry.takes_offset() + 8 * index(choose, image, ring);
+            stamp(choose, image, ring, at)
+        }
+        Region::Claims | Region::Takes | Region::Stamps => {
             let at = entry(choose, image, ring) + offset_of!(Entry, stamp) as u64;
             stamp(choose, image, ring, at)
         }
@@ -194,7 +198,7 @@ fn word(choose: &mut dyn Choose, image: &Image, at: u64, wide: bool) -> Write {
     Write { at, wide, value: if value == old { !old } else { value }, old }
 }
 
-/// A stamp or a claim word: any, or one that is nearly right.
+/// A stamp, a claim word or a take word: any, or one that is nearly right.
 fn stamp(choose: &mut dyn Choose, image: &Image, ring: &RingPart, at: u64) -> Write {
     if choose.below(4) == 0 {
         return word(choose, image, at, true);

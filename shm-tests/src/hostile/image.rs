@@ -178,7 +178,7 @@ fn hold(queue: &Queue, others: [&std::sync::Arc<Segment>; 2], waiting: u64) -> i
             && let Ok(taken) = ring.take(me)
             && index == 1
         {
-            ring.give_back(taken.pos, taken.n);
+            ring.give_back(&taken);
         }
         if geometry.producers == Side::Multi {
             let cache = ProducerCache::default();

@@ -18,6 +18,8 @@ pub enum Region {
     Doorbells,
     /// Claim words.
     Claims,
+    /// Take words.
+    Takes,
     /// Stamps of entries.
     Stamps,
     /// Lengths and flags of entries.
@@ -36,16 +38,17 @@ pub enum Region {
 
 impl Region {
     /// All of them, with how many of a hundred plans each is given.
-    pub const ALL: [(Self, u64); 13] = [
+    pub const ALL: [(Self, u64); 14] = [
         (Self::Header, 9),
         (Self::Directory, 8),
         (Self::Control, 5),
         (Self::Participants, 7),
         (Self::Doorbells, 3),
-        (Self::Claims, 13),
-        (Self::Stamps, 15),
-        (Self::Lengths, 10),
-        (Self::Positions, 16),
+        (Self::Claims, 11),
+        (Self::Takes, 10),
+        (Self::Stamps, 10),
+        (Self::Lengths, 9),
+        (Self::Positions, 14),
         (Self::Eventcounts, 4),
         (Self::Shared, 6),
         (Self::Counters, 2),
@@ -62,6 +65,7 @@ impl Region {
             Self::Participants => "participants",
             Self::Doorbells => "doorbells",
             Self::Claims => "claims",
+            Self::Takes => "takes",
             Self::Stamps => "stamps",
             Self::Lengths => "lengths",
             Self::Positions => "positions",

@@ -22,7 +22,7 @@ pub(super) fn run(script: &mut Script, words: &mut Words<'_>) -> Answer {
             let place = producer.reserve(RecordKind::RAW, payload.len(), Wait::No);
             let mut place = place.map_err(err)?;
             place.copy_from_slice(payload);
-            place.commit();
+            place.commit().map_err(err)?;
             let len = consumer.get_with(Wait::No, |bytes, _| bytes.len()).map_err(err)?;
             if out != payload || len != payload.len() {
                 return Err("Wrong".into());

@@ -282,8 +282,8 @@ impl Victim {
     /// death says so.
     fn testify(&self, session: &mut Session, point: &str) {
         let acked = match point {
-            "release.before_stamp" | "ack_single.before_stamp" => false,
-            "release.between_stamp_and_frontier" | "ack_single.after_stamp" => true,
+            "release.before_word" | "ack_single.before_stamp" => false,
+            "release.between_word_and_frontier" | "ack_single.after_stamp" => true,
             _ => return,
         };
         let added =

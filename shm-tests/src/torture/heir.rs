@@ -9,7 +9,7 @@ use crate::torture::points::{POINTS, Shape};
 
 /// What a joiner comes to that gets a dead one's place.
 const UNDOING: [&str; 6] = [
-    "return.between_stamp_and_hint",
+    "return.between_word_and_hint",
     "recover.before_skip",
     "recover.after_skip",
     "scrub.after_forget",

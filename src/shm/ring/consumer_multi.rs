@@ -173,6 +173,7 @@ impl Ring {
         let (head_word, head) = self.load_head();
         let most = (max as u64).min(MOST_AT_ONCE).min(self.bits.max_units());
         let (start, mut end) = (out.len(), head.pos);
+        out.reserve(most as usize);
         while end < head.pos + most {
             let (word, stamp) = self.load_stamp(end);
             let alone = end == head.pos;
@@ -254,26 +255,41 @@ impl Ring {
     pub fn release(&self, taken: &Taken, me: u16) {
         self.hand_back(taken);
         self.release_units(taken.pos, taken.n, me);
-        let step = self.frontier_step();
-        if taken.pos & !step != (taken.pos + taken.n) & !step {
-            self.help_frontier();
-        }
+        self.help_frontier_now_and_then(taken);
+    }
+
+    /// Acknowledges a record that came alone, and not in a stream: as [`Ring::release`] does, but without
+    /// writing into its entry, whose line this thread's next stores would have to wait for.
+    #[inline(always)]
+    pub fn release_alone(&self, taken: &Taken, me: u16) {
+        #[cfg(not(loom))]
+        self.hand_back_lines(taken);
+        self.release_units(taken.pos, taken.n, me);
+        self.help_frontier_now_and_then(taken);
     }
 
     /// Acknowledges several records, as [`Ring::release`] does, and moves the frontier over them.
     pub fn release_many(&self, many: &[Taken], me: u16) {
+        let start = many.first().map_or(0, |taken| taken.pos);
+        let mut end = start;
         for taken in many {
             self.hand_back(taken);
             self.release_units(taken.pos, taken.n, me);
+            if taken.pos == end {
+                end += taken.n;
+            }
         }
-        self.help_frontier();
+        self.help_frontier_past(start, end);
     }
 
-    /// Units, less one, after which a release moves the frontier: in each the consumers' line would go
-    /// from one to the other.
+    /// Moves the frontier where a record crosses one of its steps: moved each time, its line would go
+    /// from one consumer to the other.
     #[inline(always)]
-    fn frontier_step(&self) -> u64 {
-        (self.entries / 8).min(16) - 1
+    fn help_frontier_now_and_then(&self, taken: &Taken) {
+        let step = (self.entries / 8).min(16) - 1;
+        if taken.pos & !step != (taken.pos + taken.n) & !step {
+            self.help_frontier();
+        }
     }
 
     #[inline(always)]

@@ -3,10 +3,12 @@
 //! The consumer owns `head` (the oldest record not acknowledged) and `peek` (the next to expose), and
 //! holds the role's lock. Wait-free.
 //!
-//! It writes into every entry that it read: RELEASED, which nobody but its own successor needs. A line
-//! that it had only read would be shared by both CPUs, and to write it again the producer would have to
-//! invalidate our copy, which costs several times what it costs to fetch a line that we own
-//! (`benches/README.md` has the figures). J. Giacomoni, T. Moseley, M. Vachharajani, "FastForward for
+//! In a stream, it writes into every entry that it read: RELEASED, which, of records acknowledged in
+//! order, nobody needs. A line that it had only read would be shared by both CPUs, and to write it again
+//! the producer would have to invalidate our copy, which costs several times what it costs to fetch a
+//! line that we own (`benches/README.md` has the figures). A record that comes alone is left as it is:
+//! getting hold of its line would delay what this thread writes next, its answer, and until the producer
+//! needs the line, there is time to fetch it. J. Giacomoni, T. Moseley, M. Vachharajani, "FastForward for
 //! Efficient Pipeline Parallelism", PPoPP 2008, has consumers that write what they read.
 //!
 //! | the consumer dies… | and its successor sees |
@@ -37,6 +39,8 @@ pub struct SingleConsumer {
     plain: bool,
     /// The head is published to the producer when it gets here.
     hint_at: u64,
+    /// The last record that came alone: its entry is not written into.
+    alone: u64,
 }
 
 impl SingleConsumer {
@@ -51,6 +55,13 @@ impl SingleConsumer {
     #[must_use]
     pub fn next_pos(&self) -> u64 {
         self.cursor.pos
+    }
+
+    /// Says that the next record came alone, and not in a stream: whoever waits for an answer to it
+    /// should not wait for its entry's line as well.
+    #[inline(always)]
+    pub fn comes_alone(&mut self) {
+        self.alone = self.cursor.pos;
     }
 
     /// Says whether dead letters are kept here that found no room.
@@ -83,6 +94,7 @@ impl Ring {
             kept: Vec::new(),
             plain: false,
             hint_at: 0,
+            alone: 0,
         })
     }
 
@@ -135,9 +147,11 @@ impl Ring {
         out.clear();
         Self::append(entry, taken.len(), out);
         crate::sync::crash_point("ack_single.before_stamp");
-        // SYNC released: as in `end_record`.
-        entry.stamp.store(bits.pack(State::Released, pos, 1, 0), Release);
-        crate::sync::crash_point("ack_single.after_stamp");
+        if pos != mine.alone {
+            // SYNC released: as in `end_record`.
+            entry.stamp.store(bits.pack(State::Released, pos, 1, 0), Release);
+            crate::sync::crash_point("ack_single.after_stamp");
+        }
         mine.head = next;
         // SYNC head: as in `store_head`.
         line.head.store(mark, crate::sync::weaken("head_relaxed", Release));
@@ -285,12 +299,15 @@ impl Ring {
     fn end_record(&self, mine: &mut SingleConsumer, pos: u64, n: u64) {
         let word = self.bits.pack(State::Released, pos, n, 0);
         crate::sync::crash_point("ack_single.before_stamp");
+        let oldest = pos == mine.head.pos;
         // SYNC released: an acknowledgement out of order is here before it is in the head, and never
         // only in a lazy word, or acknowledged packets come back. Ordered before the producer's next
         // stamp by the head.
-        self.memory().entry(pos).stamp.store(word, Release);
-        crate::sync::crash_point("ack_single.after_stamp");
-        if pos != mine.head.pos {
+        if !oldest || pos != mine.alone {
+            self.memory().entry(pos).stamp.store(word, Release);
+            crate::sync::crash_point("ack_single.after_stamp");
+        }
+        if !oldest {
             return;
         }
         mine.head = mine.head.plus(n, 1);

@@ -17,11 +17,17 @@ impl Ring {
     /// consumers only; a single consumer's head is its own frontier.
     #[inline]
     pub fn help_frontier(&self) -> bool {
+        self.help_frontier_past(0, 0)
+    }
+
+    /// As [`Ring::help_frontier`]; the caller has released everything from `start` up to `end`.
+    #[inline]
+    pub(super) fn help_frontier_past(&self, start: u64, end: u64) -> bool {
         let frontier = &self.memory().header().frontier.frontier;
         // SYNC frontier: an old value makes the CAS fail, nothing else.
         let mut from = frontier.load(Acquire);
         for _ in 0..RETRY_LIMIT {
-            let to = self.passed_from(from);
+            let to = self.passed_from(if from == start { end } else { from });
             if to == from || !(crate::sync::mutant("frontier_without_head") || self.head_reaches(to)) {
                 return false;
             }

@@ -374,7 +374,7 @@ fn memory(snapshot: &SegmentSnapshot, output: &mut Output) -> Result<()> {
 fn shape(ring: &RingSnapshot, what: &str) -> String {
     let entries = ring.geometry.entries();
     match what {
-        "claims" => format!(", {entries} x 8"),
+        "claims" | "takes" => format!(", {entries} x 8"),
         "entries" => format!(", {entries} x 64"),
         "data" => format!(", {entries} x {}", ring.geometry.unit_bytes),
         _ => String::new(),

@@ -28,6 +28,7 @@ pub(crate) struct EntryJson {
     packet: Option<PacketJson>,
     stamp: String,
     claim: Option<String>,
+    take: Option<String>,
     consistent: bool,
     fault: Option<&'static str>,
 }
@@ -63,6 +64,7 @@ impl EntryJson {
             packet,
             stamp: format!("{:016x}", entry.stamp),
             claim: entry.claim.map(|claim| format!("{claim:016x}")),
+            take: entry.take.map(|take| format!("{take:016x}")),
             consistent: entry.consistent,
             fault: entry.fault,
         }
