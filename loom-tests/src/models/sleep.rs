@@ -274,8 +274,8 @@ pub(crate) const ROOM_SPMC: Model = Model {
     name: "sleep_room_spmc",
     promise: "a producer that needs two units is woken, and helps itself to them, though two \
               consumers release one each and may both leave the frontier where it is",
-    bound: Some(3),
-    min_iterations: 180_000,
+    bound: Some(2),
+    min_iterations: 14_000,
     without: &[],
     points: &[],
     mutants: &["light_barrier_missing", "barrier_missing", "room_without_help"],
