@@ -52,9 +52,7 @@ impl Ring {
     /// The oldest record that is taken and not released: position and owner, 0 for one that was given
     /// back.
     pub(super) fn oldest_held(&self) -> Option<(u64, u16)> {
-        self.walk_taken(|pos, _, take| {
-            (take.state != State::Released).then_some((pos, take.owner))
-        })
+        self.walk_taken(|pos, _, take| (take.state != State::Released).then_some((pos, take.owner)))
     }
 
     /// Gives a record back: another consumer takes it, flagged. The caller then wakes consumers.
