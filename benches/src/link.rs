@@ -157,11 +157,7 @@ impl RingInlet {
     /// When the ring cannot be opened.
     pub(crate) fn open(spec: &LinkSpec, name: &str) -> Result<Self> {
         let consumer = consumer(&open(spec, name)?)?;
-        Ok(Self {
-            consumer,
-            in_place: spec.in_place,
-            private: Vec::with_capacity(spec.payload),
-        })
+        Ok(Self { consumer, in_place: spec.in_place, private: Vec::with_capacity(spec.payload) })
     }
 }
 

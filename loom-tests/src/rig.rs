@@ -44,8 +44,19 @@ impl Rig {
         consumers: Side,
         maxsize: u64,
     ) -> Self {
+        Self::of(kernel, ENTRIES, producers, consumers, maxsize)
+    }
+
+    /// A ring of `entries` entries. From 16 on, a release leaves the frontier to others now and then.
+    pub(crate) fn of(
+        kernel: &Arc<Kernel>,
+        entries: u64,
+        producers: Side,
+        consumers: Side,
+        maxsize: u64,
+    ) -> Self {
         let geometry = Geometry {
-            log2_entries: ENTRIES.trailing_zeros(),
+            log2_entries: entries.trailing_zeros(),
             unit_bytes: 64,
             maxsize,
             producers,
@@ -114,8 +125,24 @@ impl Rig {
     /// Reads and releases.
     pub(crate) fn finish(&self, taken: &Taken, me: u16) -> u8 {
         let value = self.value(taken);
-        self.ring.release(taken.pos, taken.n, me, 1);
+        self.ring.release(taken, me);
         value
+    }
+
+    /// Takes what lies ready, two records at most.
+    pub(crate) fn take_two(&self, me: u16) -> Vec<Taken> {
+        let mut run = Vec::new();
+        let count = self.ring.take_ready(2, me, &mut run);
+        assert_eq!(count, run.len());
+        run
+    }
+
+    /// Takes what lies ready, two records at most, reads it, and acknowledges it together.
+    pub(crate) fn get_two(&self, me: u16) -> Vec<u8> {
+        let run = self.take_two(me);
+        let values = run.iter().map(|taken| self.value(taken)).collect();
+        self.ring.release_many(&run, me);
+        values
     }
 
     /// Takes, reads and acknowledges in a single-consumer ring.
@@ -182,6 +209,8 @@ impl Rig {
     /// Fills a drained many/many ring to the brim and drains it again: nothing is wedged.
     pub(crate) fn expect_usable(&self) {
         let cache = ProducerCache::default();
+        // Of several who release at once, each may have left the frontier to the others.
+        self.ring.help_room();
         for _ in 0..ENTRIES / 2 {
             let mut claim = self.ring.claim(&cache, 2, EVE).expect("an empty ring has room");
             self.ring.write(&mut claim, 0, true, &[0]);

@@ -10,7 +10,7 @@
 //! | `put Q TEXT [WAIT]` | `ok` |
 //! | `put_many Q COUNT TEXT [WAIT]` | `ok COUNT`; puts TEXT0, TEXT1, … |
 //! | `reserve Q TEXT [WAIT]` | `ok ID`; written, not committed |
-//! | `commit ID`, `abandon ID` | `ok` |
+//! | `commit ID [LEN]`, `abandon ID` | `ok` |
 //! | `get Q [WAIT]` | `ok TEXT COUNT`; the delivery count |
 //! | `lease Q [WAIT]` | `ok ID TEXT COUNT` |
 //! | `lease_many Q MAX [WAIT]` | `ok ID TEXT COUNT TEXT COUNT…`; the first one's id, the others follow |
@@ -229,9 +229,12 @@ impl Script {
         if let "commit" | "abandon" = verb {
             let id = words.number()?;
             let reservation = self.reservations.remove(&id).ok_or("Usage: no reservation")?;
-            if verb == "commit" {
-                reservation.commit().map_err(err)?;
+            match words.number() {
+                Ok(len) if verb == "commit" => reservation.commit_len(len as usize),
+                _ if verb == "commit" => reservation.commit(),
+                _ => Ok(()),
             }
+            .map_err(err)?;
             return Ok(String::new());
         }
         let name = words.next()?;

@@ -9,7 +9,7 @@ use crate::harness::{Case, Model};
 use crate::rig::{ANN, BOB, EVE, Multi, Rig, Single};
 
 /// What `close` does.
-fn close(rig: &Rig, me: u16) {
+pub(super) fn close(rig: &Rig, me: u16) {
     let me = rig.me(me);
     rig.ring.begin_close();
     me.heavy_barrier();
@@ -80,7 +80,7 @@ fn seal_mpsc(case: Case) {
                 || ring.take_single(&mut mine.borrow_mut()),
                 |taken| {
                     let value = bob.value(taken);
-                    ring.ack_single(&mut mine.borrow_mut(), &taken);
+                    ring.ack_single(&mut mine.borrow_mut(), taken);
                     value
                 },
             );
@@ -95,7 +95,7 @@ pub(crate) const SEAL_MPMC: Model = Model {
     name: "seal_mpmc",
     promise: "two consumers race for the seal against a late producer: final for both",
     bound: Some(1),
-    min_iterations: 20_000,
+    min_iterations: 39_000,
     without: &["light_barrier_missing", "heavy_barrier_missing"],
     points: &[],
     mutants: &["close_without_seal", "help_past_seal"],
@@ -148,7 +148,7 @@ fn close_spsc(case: Case) {
                 || ring.take_single(&mut mine.borrow_mut()),
                 |taken| {
                     let value = bob.value(taken);
-                    ring.ack_single(&mut mine.borrow_mut(), &taken);
+                    ring.ack_single(&mut mine.borrow_mut(), taken);
                     value
                 },
             );
@@ -163,7 +163,7 @@ pub(crate) const CLOSE_SPMC: Model = Model {
     name: "close_spmc",
     promise: "one producer, a closer and a consumer apart: the same",
     bound: Some(1),
-    min_iterations: 4200,
+    min_iterations: 15_000,
     without: &[],
     points: &[],
     mutants: &["intent_after_closed", "light_barrier_missing", "heavy_barrier_missing"],

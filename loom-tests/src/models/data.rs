@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use ringway::shm::ring::ProducerCache;
+use ringway::shm::ring::{Claim, ProducerCache};
 
 use crate::harness::{Case, Model};
 use crate::rig::{
@@ -117,7 +117,7 @@ pub(crate) const SPMC_ONCE: Model = Model {
     name: "spmc_once",
     promise: "two consumers get each record once, whole",
     bound: Some(2),
-    min_iterations: 5700,
+    min_iterations: 8300,
     without: &["light_barrier_missing"],
     points: &[],
     mutants: &["take_without_cas", "ready_relaxed"],
@@ -194,7 +194,11 @@ fn run_live(case: Case) {
 
 /// Puts a run of two.
 pub(crate) fn put_run(rig: &Rig, cache: &ProducerCache, me: u16, run: [u8; 2]) {
-    let mut claim = rig.ring.claim_run(cache, 2, me).expect("there is room");
+    write_run(rig, rig.ring.claim_run(cache, 2, me).expect("there is room"), run);
+}
+
+/// Writes and commits a run of two.
+pub(crate) fn write_run(rig: &Rig, mut claim: Claim, run: [u8; 2]) {
     for (i, value) in (0..).zip(run) {
         rig.ring.write(&mut claim, i, true, &[value]);
         rig.ring.describe_in_run(&claim, i, 0, 1, true);

@@ -6,6 +6,8 @@ mod help;
 mod recover;
 mod reuse;
 mod roles;
+mod runs;
+mod runs_left;
 mod sleep;
 
 use crate::harness::Model;
@@ -20,6 +22,7 @@ pub(crate) static MODELS: &[Model] = &[
     data::RUN_LIVE,
     reuse::SPMC_REUSE,
     reuse::MPMC_REUSE,
+    reuse::FRONTIER_LEFT,
     reuse::CACHE_SHARED,
     reuse::LAP_WHILE_CLAIMING,
     reuse::LAP_WHILE_TAKING,
@@ -35,6 +38,17 @@ pub(crate) static MODELS: &[Model] = &[
     recover::SCRUB_CLAIMS_LAPPED,
     recover::RETURNED_BY_PRODUCER,
     recover::GIVE_BACK_HINT,
+    runs::RUN_OR_ONE,
+    runs::RUN_OR_RUN,
+    runs::RUN_REUSE,
+    runs::RUN_ROOM,
+    runs::RUN_WHILE_LAPPED,
+    runs_left::RUN_TAKER_DIES,
+    runs_left::RUN_HEIRS,
+    runs_left::RUN_SCRUBBED,
+    runs_left::SCRUB_BEHIND_RUN,
+    runs::RUN_GIVEN_BACK,
+    runs::SEAL_RUNS,
     close::SEAL_MPSC,
     close::SEAL_MPMC,
     close::CLOSE_SPSC,

@@ -31,6 +31,7 @@ fn a_child_with_an_inherited_handle_hears_forked_and_harms_nothing() {
         parent.ok("fork qsize q");
         parent.ok(format!("fork ack {id}"));
         assert_eq!(parent.err(format!("fork commit {reservation}")), "Forked");
+        assert_eq!(parent.err(format!("fork commit {reservation} 1")), "Forked");
         assert_eq!(queue.in_flight().unwrap(), 1, "{name}");
         assert!(queue.try_get().is_err() || consumers == Side::Multi);
         parent.ok(format!("commit {reservation}"));

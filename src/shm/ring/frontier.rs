@@ -28,7 +28,9 @@ impl Ring {
         let mut from = frontier.load(Acquire);
         for _ in 0..RETRY_LIMIT {
             let to = self.passed_from(if from == start { end } else { from });
-            if to == from || !(crate::sync::mutant("frontier_without_head") || self.head_reaches(to)) {
+            if to == from
+                || !(crate::sync::mutant("frontier_without_head") || self.head_reaches(to))
+            {
                 return false;
             }
             crate::sync::crash_point("frontier.between_head_and_frontier");

@@ -4,6 +4,7 @@
 //! less what was skipped. Advisory: a process that dies between an operation and its counter leaves
 //! it one too low. Exact when nothing is in progress and nobody died.
 
+#[cfg(not(loom))]
 use super::Ring;
 
 /// Numbers of one ring since its creation.
@@ -39,6 +40,7 @@ pub struct RingStats {
     pub get_blocked_ns: u64,
 }
 
+#[cfg(not(loom))]
 impl Ring {
     /// The counters. Each is one load; together they are no snapshot.
     #[must_use]
