@@ -91,3 +91,88 @@ fn no_number_of_a_ring_makes_anybody_panic() {
         }
     }
 }
+
+/// Every state, of laps before, of and behind the position, short and long, anybody's.
+fn take_words(ring: &Ring, pos: u64) -> Vec<u64> {
+    let bits = ring.geometry().bits();
+    let states = [
+        State::Free,
+        State::Ready,
+        State::Reading,
+        State::Released,
+        State::Skipped,
+        State::Claimed,
+        State::Run,
+        State::Closed,
+    ];
+    let mut words = vec![1, u64::MAX, u64::MAX << 3, u64::MAX >> 1];
+    for state in states {
+        for lap in [0, bits.lap(pos), bits.lap(pos) + 1, bits.lap(bits.last_pos())] {
+            for n in [1, 2, bits.max_units()] {
+                for owner in [0, 1, 2, 1023] {
+                    words.push(bits.pack(state, lap * bits.entries(), n, owner));
+                }
+            }
+        }
+    }
+    words
+}
+
+#[test]
+fn no_take_word_makes_anybody_panic_or_wait_for_long() {
+    for producers in [Side::Single, Side::Multi] {
+        // That of the record that is leased, of the one at the head, and of one inside that.
+        for offset in 0..3 {
+            let queue = queue(&format!("take-{offset}"), producers, Side::Multi);
+            let bits = ring(&queue).geometry().bits();
+            for word in take_words(ring(&queue), bits.first_pos()) {
+                let id = format!("take-{offset}-{word}");
+                let queue = self::queue(&id, producers, Side::Multi);
+                let lease = queue.try_lease().unwrap();
+                let pos = bits.first_pos() + offset;
+                ring(&queue).memory().take(pos).store(word, Relaxed);
+                let _ = queue.try_get_many(9);
+                let _ = (queue.qsize(), queue.in_flight(), queue.occupancy(), queue.is_full());
+                let _ = (queue.backend().stats(), queue.backend().ring().unwrap().blocked_by());
+                let mut consumer = queue.ring().unwrap().consumer().unwrap();
+                let _ = consumer.hold_many(5, ringway::queue::Wait::No);
+                drop(lease);
+                consumer.ack_held();
+                drop(consumer);
+                for len in [8, 64, 500] {
+                    let _ = queue.try_put(&vec![7; len]);
+                    let _ = queue.try_put_many(&[&[1; 8][..]; 20]);
+                    drop(queue.try_lease());
+                    let _ = queue.try_get_many(20);
+                }
+                let _ = queue.close();
+                while queue.try_get().is_ok() {}
+            }
+        }
+    }
+}
+
+#[test]
+fn a_take_word_ahead_of_the_head_is_reported_and_not_waited_for() {
+    for producers in [Side::Single, Side::Multi] {
+        let queue = queue("ahead", producers, Side::Multi);
+        let bits = ring(&queue).geometry().bits();
+        let pos = bits.first_pos();
+        let ahead = bits.pack(State::Reading, pos + bits.entries(), 1, 2);
+        ring(&queue).memory().take(pos).store(ahead, Relaxed);
+        match queue.try_get() {
+            Err(GetError::Corrupt { what, pos: at }) => {
+                assert_eq!((what, at), ("a word ahead of the head", pos));
+            }
+            other => panic!("{producers:?}: {other:?}"),
+        }
+        let in_no_state = bits.pack(State::Claimed, pos, 1, 2);
+        ring(&queue).memory().take(pos).store(in_no_state, Relaxed);
+        match queue.try_get() {
+            Err(GetError::Corrupt { what, pos: at }) => {
+                assert_eq!((what, at), ("a record in no state", pos));
+            }
+            other => panic!("{producers:?}: {other:?}"),
+        }
+    }
+}

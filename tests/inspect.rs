@@ -286,6 +286,7 @@ proptest! {
         header in proptest::collection::vec(word(), 16),
         stamps in proptest::collection::vec(word(), 8),
         claims in proptest::collection::vec(word(), 8),
+        takes in proptest::collection::vec(word(), 8),
         lens: [u32; 8],
         flags: [u32; 8],
     ) {
@@ -314,6 +315,9 @@ proptest! {
             entry.flags.store(flags[pos as usize], Relaxed);
             if producers == Side::Multi {
                 ring.memory().claim(pos).store(claims[pos as usize], Relaxed);
+            }
+            if consumers == Side::Multi {
+                ring.memory().take(pos).store(takes[pos as usize], Relaxed);
             }
         }
         let snapshot = RingSnapshot::of_local(&ring);

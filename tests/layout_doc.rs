@@ -6,6 +6,8 @@ use std::mem::{offset_of, size_of};
 use ringway::queue::RecordKind;
 use ringway::shm::Lifetime;
 use ringway::shm::layout::*;
+use ringway::shm::ring::stamp::{Bits, State};
+use ringway::shm::storage::{Geometry, Side};
 
 const DOC: &str = include_str!("../docs/layout.md");
 const CODE: &str = include_str!("../src/shm/layout.rs");
@@ -175,4 +177,64 @@ fn the_document_gives_the_values_as_compiled() {
     assert_eq!(lifetimes.map(|lifetime| lifetime as u32), [1, 2, 3]);
     let kinds = [RecordKind::RAW, RecordKind::PACKET, RecordKind::STOP, RecordKind::TYPED];
     assert_eq!(kinds.map(|kind| kind.0), [0, 1, 2, 3]);
+}
+
+#[test]
+fn the_document_gives_the_states_and_the_widths_of_words_as_compiled() {
+    let (_, section) = DOC.split_once("### Words with a state").unwrap();
+    let rows = section.lines().filter_map(|line| {
+        let cells: Vec<_> = line.split('|').map(str::trim).collect();
+        Some((cells.get(1)?.to_lowercase(), cells.get(2)?.parse::<u8>().ok()?))
+    });
+    let documented: Vec<_> = rows.take(8).collect();
+    let compiled = [
+        State::Free,
+        State::Ready,
+        State::Reading,
+        State::Released,
+        State::Skipped,
+        State::Claimed,
+        State::Run,
+        State::Closed,
+    ];
+    let compiled = compiled.map(|state| (format!("{state:?}").to_lowercase(), state as u8));
+    assert_eq!(documented, compiled);
+    for k in LOG2_ENTRIES {
+        let bits = Bits::new(k);
+        // The drawing: 63 .. k+11, k+10 .. 13, 12 .. 3, 2 .. 0.
+        let word = bits.pack(State::Run, 5 << k, 1 << (k - 2), 1023);
+        let all_of_n = (1 << (k - 2)) - 1;
+        assert_eq!(word, 5 << (k + 11) | all_of_n << 13 | 1023 << 3 | 6, "k = {k}");
+    }
+}
+
+#[test]
+fn the_document_draws_the_parts_of_an_extent_in_their_order() {
+    let (_, drawing) = DOC.split_once("### A ring's extent").unwrap();
+    let drawing = drawing.split("```").nth(1).unwrap();
+    let at = |part: &str| drawing.find(part).unwrap();
+    let parts = ["RingHeader", "claims: 2^k x 8", "takes: 2^k x 8", "Entry[2^k]", "data: 2^k x U"];
+    assert!(parts.is_sorted_by_key(|part| at(part)));
+    for producers in [Side::Single, Side::Multi] {
+        for consumers in [Side::Single, Side::Multi] {
+            let geometry = Geometry {
+                log2_entries: 10,
+                unit_bytes: 128,
+                maxsize: 0,
+                producers,
+                consumers,
+                timestamps: false,
+                max_deliveries: 0,
+            };
+            let words = |side| if side == Side::Multi { 1024 * 8 } else { 0 };
+            let claims = RING_HEADER_BYTES;
+            let takes = claims + words(producers);
+            let entries = takes + words(consumers);
+            let data = entries + 1024 * 64;
+            let compiled = (geometry.claims_offset(), geometry.takes_offset());
+            assert_eq!(compiled, (claims, takes));
+            assert_eq!((geometry.entries_offset(), geometry.data_offset()), (entries, data));
+            assert_eq!(geometry.extent_bytes(), data + 1024 * 128);
+        }
+    }
 }

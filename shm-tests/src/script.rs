@@ -13,8 +13,10 @@
 //! | `commit ID [LEN]`, `abandon ID` | `ok` |
 //! | `get Q [WAIT]` | `ok TEXT COUNT`; the delivery count |
 //! | `lease Q [WAIT]` | `ok ID TEXT COUNT` |
-//! | `get_many Q MAX [WAIT]` | `ok TEXT…`; gets up to MAX that lie ready |
+//! | `lease_many Q MAX [WAIT]` | `ok ID TEXT COUNT TEXT COUNT…`; the first one's id, the others follow |
 //! | `ack ID`, `giveback ID` | `ok` |
+//! | `hold_many Q MAX [WAIT]` | `ok TEXT COUNT…`; of all that the owned handle of Q holds |
+//! | `ack_held Q` | `ok` |
 //! | `close Q`, `destroy Q`, `trim Q`, `forget Q` | `ok` |
 //! | `qsize Q`, `in_flight Q`, `stats Q` | `ok NUMBER`, `ok JSON` |
 //! | `select WAIT Q…` | `ok Q TEXT COUNT`; gets from whichever has something |
@@ -136,7 +138,9 @@ impl Script {
             "open" => self.open(words.next()?, words.0),
             "producer" | "free-producer" | "consumer" | "free-consumer" => self.role(verb, words),
             "put" | "put_many" | "reserve" | "commit" | "abandon" => self.putting(verb, words),
-            "get" | "get_many" | "lease" | "ack" | "giveback" => self.getting(verb, words),
+            "get" | "lease" | "ack" | "giveback" => self.getting(verb, words),
+            "lease_many" => self.leasing_many(words),
+            "hold_many" | "ack_held" => self.holding(verb, words),
             "close" | "destroy" | "trim" | "forget" | "qsize" | "in_flight" | "stats" => {
                 self.asking(verb, words.next()?)
             }
@@ -287,18 +291,6 @@ impl Script {
         }
         let name = words.next()?;
         let queue = self.queue(name)?;
-        if verb == "get_many" {
-            let (max, wait) = (words.number()? as usize, words.wait()?);
-            let mut leases = Vec::new();
-            match self.consumers.get_mut(name) {
-                Some(own) => own.lease_many(max, &mut leases, wait),
-                None => queue.backend().lease_many(max, &mut leases, wait),
-            }
-            .map_err(err)?;
-            let texts: Vec<String> = leases.iter().map(|lease| text(lease)).collect();
-            leases.into_iter().for_each(Lease::ack);
-            return Ok(texts.join(" "));
-        }
         let wait = words.wait()?;
         let lease = match self.consumers.get_mut(name) {
             Some(own) => own.lease(wait),
@@ -313,6 +305,37 @@ impl Script {
         let id = self.next_id();
         self.leases.insert(id, lease);
         Ok(format!("{id} {answer}"))
+    }
+
+    fn leasing_many(&mut self, words: &mut Words<'_>) -> Answer {
+        let name = words.next()?;
+        let queue = self.queue(name)?;
+        let (max, wait) = (words.number()? as usize, words.wait()?);
+        let mut leases = Vec::new();
+        match self.consumers.get_mut(name) {
+            Some(own) => own.lease_many(max, &mut leases, wait),
+            None => queue.backend().lease_many(max, &mut leases, wait),
+        }
+        .map_err(err)?;
+        let mut answer = (self.last_id + 1).to_string();
+        for lease in leases {
+            answer += &format!(" {} {}", text(&lease), lease.delivery_count());
+            let id = self.next_id();
+            self.leases.insert(id, lease);
+        }
+        Ok(answer)
+    }
+
+    fn holding(&mut self, verb: &str, words: &mut Words<'_>) -> Answer {
+        let own = self.consumers.get_mut(words.next()?).ok_or("Usage: no owned handle")?;
+        if verb == "ack_held" {
+            own.ack_held();
+            return Ok(String::new());
+        }
+        own.hold_many(words.number()? as usize, words.wait()?).map_err(err)?;
+        let held = own.held_records();
+        let held = held.map(|(bytes, info)| format!("{} {}", text(bytes), info.delivery_count));
+        Ok(held.collect::<Vec<_>>().join(" "))
     }
 
     fn select(&mut self, words: &mut Words<'_>) -> Answer {

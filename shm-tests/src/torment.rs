@@ -251,8 +251,7 @@ pub fn get(mut from: Getter<'_>, seed: u64, turns: u64, log: &Path) -> Result<u6
         if held.is_empty() && random.below(4) == 0 && get_in_place(&mut from, log)? {
             return Ok(());
         }
-        let many = 2 + random.below(BATCH - 1) as usize;
-        if held.is_empty() && random.below(3) == 0 && get_together(&mut from, many, log)? {
+        if held.is_empty() && random.below(3) == 0 && get_together(&mut from, &mut random, log)? {
             return Ok(());
         }
         let max = 1 + random.below(4) as usize;
@@ -320,12 +319,22 @@ fn get_in_place(from: &mut Getter<'_>, log: &mut Log) -> Result<bool, Stop> {
     }
 }
 
-/// Takes what lies ready, up to `max` packets, through an owned handle, and acknowledges all together.
-/// Says whether there was something.
-fn get_together(from: &mut Getter<'_>, max: usize, log: &mut Log) -> Result<bool, Stop> {
+/// Takes what lies ready through an owned handle, and acknowledges all together. Says whether there was
+/// something.
+fn get_together(from: &mut Getter<'_>, random: &mut Random, log: &mut Log) -> Result<bool, Stop> {
     let Getter::Own(own) = from else { return Ok(false) };
-    match own.hold_many(max, Wait::No) {
-        Ok(_) => {}
+    let max = 2 + random.below(BATCH - 1) as usize;
+    // All that lies ready at once, or one by one.
+    let taken = if random.below(3) == 0 {
+        own.hold(Wait::No).map(|_| ()).and_then(|()| {
+            while own.held() < max && own.hold_next().transpose()?.is_some() {}
+            Ok(())
+        })
+    } else {
+        own.hold_many(max, Wait::No).map(|_| ())
+    };
+    match taken {
+        Ok(()) => {}
         Err(GetError::Empty | GetError::Draining { .. }) => return Ok(false),
         Err(error) => return Err(error.into()),
     }

@@ -255,10 +255,11 @@ impl RingView {
     #[must_use]
     pub fn leased(&self) -> u64 {
         let many = self.geometry().consumers == Side::Multi;
-        let mut pos = self.limit();
-        let end = self.exposed().pos;
+        let start = self.limit();
+        let (mut pos, end) = (start, self.exposed().pos);
         let mut leased = 0;
-        for _ in 0..=self.bits.entries() {
+        // Whatever the words say, a ring has so many units.
+        while pos.saturating_sub(start) < self.bits.entries() {
             let Some(record) = self.record(pos) else { break };
             leased += match record.state {
                 State::Reading if many => 1,

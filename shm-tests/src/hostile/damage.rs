@@ -64,7 +64,8 @@ pub(super) fn choose(choose: &mut dyn Choose, image: &Image, region: Region) -> 
             stamp(choose, image, ring, at)
         }
         Region::Takes if ring.geometry.consumers == Side::Multi => {
-            let at = ring.start + ring.geometry.takes_offset() + 8 * index(choose, image, ring);
+            let index = taken_index(choose, image, ring);
+            let at = ring.start + ring.geometry.takes_offset() + 8 * index;
             stamp(choose, image, ring, at)
         }
         Region::Claims | Region::Takes | Region::Stamps => {
@@ -162,6 +163,17 @@ fn index(choose: &mut dyn Choose, image: &Image, ring: &RingPart) -> u64 {
     }
 }
 
+/// The index of a take word, mostly of a record that is held, or of one near the head.
+fn taken_index(choose: &mut dyn Choose, image: &Image, ring: &RingPart) -> u64 {
+    let entries = ring.geometry.entries();
+    let frontier = read(image, ring.start + offset_of!(RingHeader, frontier) as u64, true);
+    match choose.below(8) {
+        0 => choose.below(entries),
+        1..=3 => (head(image, ring).pos + choose.below(3)) % entries,
+        _ => (frontier + choose.below(8)) % entries,
+    }
+}
+
 fn entry(choose: &mut dyn Choose, image: &Image, ring: &RingPart) -> u64 {
     let index = index(choose, image, ring);
     ring.start + ring.geometry.entries_offset() + index * size_of::<Entry>() as u64
@@ -224,7 +236,7 @@ fn stamp(choose: &mut dyn Choose, image: &Image, ring: &RingPart, at: u64) -> Wr
     let lap = match choose.below(6) {
         0 => old.lap + 1,
         1 => bits.lap(bits.last_pos()),
-        2 => bits.lap(head(image, ring).pos),
+        2 | 3 => bits.lap(head(image, ring).pos),
         _ => old.lap,
     };
     let n = 1 + choose.below(bits.max_units());

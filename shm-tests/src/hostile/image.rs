@@ -5,11 +5,13 @@
 
 use std::io;
 use std::path::Path;
+use std::sync::atomic::Ordering::Relaxed;
 
 use ringway::queue::{Queue, QueueConfig, QueueDescriptor, Side};
 use ringway::shm::Lifetime;
 use ringway::shm::directory::Directory;
 use ringway::shm::peers::Peers;
+use ringway::shm::ring::stamp::State;
 use ringway::shm::ring::{ProducerCache, Ring};
 use ringway::shm::segment::Segment;
 use ringway::shm::storage::{Geometry, RingMemory};
@@ -52,7 +54,7 @@ const MODES: [(Side, Side); 4] = [
 
 /// States of a ring: packets that have gone through it, that wait, whether it is closed.
 const STATES: [(u64, u64, bool); 6] =
-    [(0, 0, false), (0, 3, false), (13, 5, false), (37, 16, false), (9, 4, true), (21, 0, true)];
+    [(0, 0, false), (0, 3, false), (13, 9, false), (37, 16, false), (9, 4, true), (21, 0, true)];
 
 /// Makes all images, the same every time but for uuid, pid and times; in a directory that it leaves
 /// as it was.
@@ -155,8 +157,24 @@ fn use_it(queue: &Queue, through: u64, waiting: u64) -> Result<(), String> {
 /// What the participants of an image hold until its bytes are copied.
 struct Held(#[expect(dead_code, reason = "held, not read")] Vec<ringway::queue::Lease>);
 
+/// Takes what lies ready at the head until that is a run, and undoes its splitting.
+fn take_run(ring: &Ring, me: u16) {
+    let mut taken = Vec::new();
+    for _ in 0..4 {
+        let n = ring.take_ready(8, me, &mut taken);
+        if n > 1 {
+            let first = taken[taken.len() - n].pos;
+            let word = ring.geometry().bits().pack(State::Run, first, n as u64, me);
+            // RELAXED: nobody else uses the ring.
+            ring.memory().take(first).store(word, Relaxed);
+            return;
+        }
+    }
+}
+
 /// The first holds leases by its queue; the second one lease and one claim, the third one lease that
-/// it gave back and two claims, where the ring's sides are many.
+/// it gave back, a run that it took at once, as if it had died before it split it, and two claims, where
+/// the ring's sides are many.
 fn hold(queue: &Queue, others: [&std::sync::Arc<Segment>; 2], waiting: u64) -> io::Result<Held> {
     let mut leases = Vec::new();
     if waiting > 2 {
@@ -179,6 +197,7 @@ fn hold(queue: &Queue, others: [&std::sync::Arc<Segment>; 2], waiting: u64) -> i
             && index == 1
         {
             ring.give_back(&taken);
+            take_run(&ring, me);
         }
         if geometry.producers == Side::Multi {
             let cache = ProducerCache::default();
@@ -189,4 +208,27 @@ fn hold(queue: &Queue, others: [&std::sync::Arc<Segment>; 2], waiting: u64) -> i
         }
     }
     Ok(Held(leases))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn some_images_hold_a_run_that_is_not_split() {
+        let place = tempfile::tempdir().unwrap();
+        let images = all(place.path()).unwrap();
+        let runs = images.iter().filter(|image| {
+            let ring = &image.rings[0];
+            let (bits, start) = (ring.geometry.bits(), ring.start + ring.geometry.takes_offset());
+            let words = (0..bits.entries()).map(|index| {
+                let at = (start + 8 * index) as usize;
+                bits.unpack(u64::from_le_bytes(image.bytes[at..at + 8].try_into().unwrap()))
+            });
+            let many = ring.geometry.consumers == Side::Multi;
+            many && words.into_iter().any(|word| word.state == State::Run && word.n > 1)
+        });
+        // Two states of a ring, of one producer and of many.
+        assert_eq!(runs.count(), 4);
+    }
 }

@@ -131,6 +131,8 @@ pub enum Step {
     GetMany(usize),
     /// Gets through an owned handle.
     OwnedGet,
+    /// Holds so many through an owned handle, and acknowledges them together, or gives them back.
+    Hold(usize, bool),
     /// A look at two queues at once, with a deadline of a moment.
     Select,
     /// `try_lease`, held.
@@ -188,7 +190,7 @@ impl Step {
             | Self::OwnedPut(_)
             | Self::Fail(_) => 1,
             Self::TryGet | Self::GetUntil | Self::GetMany(_) | Self::OwnedGet | Self::Select => 2,
-            Self::Lease | Self::Ack | Self::GiveBack => 3,
+            Self::Hold(..) | Self::Lease | Self::Ack | Self::GiveBack => 3,
             Self::Close | Self::Drain | Self::Destroy => 4,
             Self::Count | Self::BlockedBy | Self::Inspect => 5,
             Self::Join | Self::Clean => 6,
@@ -281,7 +283,7 @@ fn steps(choose: &mut dyn Choose) -> Vec<Step> {
     let mut steps = vec![Step::Attach];
     for _ in 0..3 + choose.below(6) {
         let len = pick(choose, &[0, 8, 40, 48, 49, 255, 256, MOST_BYTES, MOST_BYTES + 1]) as usize;
-        steps.push(match choose.below(40) {
+        steps.push(match choose.below(42) {
             0..=5 => Step::TryPut(len),
             6 => Step::PutUntil(len),
             7 | 8 => Step::PutMany(1 + choose.below(9) as usize),
@@ -301,6 +303,7 @@ fn steps(choose: &mut dyn Choose) -> Vec<Step> {
             35 | 36 => Step::Join,
             37 => Step::Trim,
             38 => Step::Attach,
+            39 | 40 => Step::Hold(1 + choose.below(9) as usize, choose.once_in(2)),
             _ => Step::Close,
         });
     }

@@ -292,6 +292,7 @@ impl Session<'_> {
                 self.was_got(got);
             }
             Step::OwnedGet => self.get_owned(step, queue),
+            Step::Hold(max, ack) => self.hold(step, queue, max, ack),
             Step::Select => {
                 let mut selector = Selector::new([queue.clone(), queue.clone()]);
                 let got = self.watched(step, later, || selector.lease(until()));
@@ -379,6 +380,23 @@ impl Session<'_> {
             }
         }
         self.watched(step, GRACE, || drop(owned));
+    }
+
+    fn hold(&mut self, step: Step, queue: &Queue, max: usize, ack: bool) {
+        let Some(ring) = queue.backend().ring() else { return };
+        let owned = self.watched(step, GRACE, || ring.consumer());
+        let Some(mut owned) = self.was_got(owned) else { return };
+        let held = self.watched(step, GRACE, || owned.hold_many(max, Wait::No));
+        self.was_got(held);
+        self.watched(step, GRACE, || {
+            for (bytes, info) in owned.held_records() {
+                std::hint::black_box((bytes.iter().map(|&b| u64::from(b)).sum::<u64>(), info));
+            }
+            if ack {
+                owned.ack_held();
+            }
+            drop(owned);
+        });
     }
 
     /// Takes what is left, as long as there is something, or something is wrong with the next one.

@@ -15,8 +15,9 @@
 //! | `payload.rs` | the bytes of an owned record |
 //!
 //! Any producer side goes with any consumer side. What both sides agree on: the entry's *stamp* says
-//! that the record is there, the *take word* (of many consumers) who has it; `tail` bounds what is claimed, the *reclaim limit* (`head` of a single
-//! consumer, `frontier` of many) what may be overwritten. `docs/protocol.md` has the states, the
+//! that the record is there; the *take word*, where there are many consumers, who has it; `tail` bounds
+//! what is claimed, the *reclaim limit* (`head` of a single consumer, `frontier` of many) what may be
+//! overwritten. `docs/protocol.md` has the states, the
 //! sync points by name, and what a survivor sees after a death between any two lines.
 
 mod adopt;
@@ -402,7 +403,7 @@ impl Ring {
     fn raise_redeliveries(&self, pos: u64) -> u32 {
         let entry = self.memory.entry(pos);
         // RELAXED: only the holder of the record writes this, and the next holder learns of it
-        // through the stamp (SYNC given-back) or the dead holder's lock.
+        // through the take word (SYNC given-back) or the dead holder's lock.
         let mut flags = entry.flags.load(Relaxed);
         if flags & FLAG_REDELIVERIES != FLAG_REDELIVERIES {
             flags += 1 << REDELIVERIES_SHIFT;

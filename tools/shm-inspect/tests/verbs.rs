@@ -24,7 +24,8 @@ const COUNTERS: &str = "puts gets bytes_put bytes_got full_waits empty_waits ref
     skipped dead_lettered dead_letters_kept high_water put_blocked_ns get_blocked_ns";
 const HOLD: &str = "kind id pid alive position n age_seconds at_most_seconds";
 const ENTRY: &str = "ring position index lap state owner pid n length flags kind redeliveries \
-    inline put_at_ns payload_hex payload_text payload_complete packet stamp claim take consistent fault";
+    inline put_at_ns payload_hex payload_text payload_complete packet stamp claim take consistent \
+    fault";
 
 const VERBS: [&str; 16] = [
     "list",
@@ -127,6 +128,10 @@ fn the_json_has_the_documented_shape() {
     assert_eq!(entry["payload_hex"], "68656c6c6f");
     assert_eq!(entry["payload_text"], "hello");
     assert_eq!(dumped["entries"][1]["state"], "ready");
+    // The take word of the first says who has it; that of the second is as it was.
+    let take = |index: usize| dumped["entries"][index]["take"].as_str().unwrap();
+    assert_ne!(take(0), "0000000000000000");
+    assert_eq!(take(1), "0000000000000000");
     assert_eq!(dumped["entries"].as_array().unwrap().len(), 2);
     let all = place.json(0, &["dump", "team/x", "--all", "--bytes", "2"]);
     assert_eq!(all["entries"].as_array().unwrap().len(), 16);
@@ -137,8 +142,8 @@ fn the_json_has_the_documented_shape() {
 #[test]
 fn every_field_and_state_is_documented() {
     let text = include_str!("../../../docs/inspect.md");
-    let states = "writing writing-run ready reading reading-run returned released skipped sealed interior \
-        reclaimed never unexplained";
+    let states = "writing writing-run ready reading reading-run returned released skipped sealed \
+        interior reclaimed never unexplained";
     let lists = [SEGMENT, RING, COUNTERS, HOLD, ENTRY, PARTICIPANT, RATES, DAMAGE, states];
     for list in lists.into_iter().chain(["memory_map error raw"]) {
         for field in list.split_whitespace() {

@@ -1,6 +1,6 @@
 //! Deaths at the crash points around the rings: creating, joining, leaving, closing, sleeping,
 //! destroying, cleaning. Those of the ring's algorithm are explored by `loom-tests`, all of them are
-//! met by torture.
+//! met by torture. Those inside a run that is taken at once are in `runs.rs`.
 //!
 //! The peers are built with `--cfg ringway_crash` for it, under `target/crash`.
 
@@ -16,6 +16,8 @@ use shm_tests::peer::{Asleep, Peer};
 use shm_tests::place::Place;
 use shm_tests::torture::Programs;
 use shm_tests::{WATCHDOG, wait_until};
+
+mod runs;
 
 static PROGRAM: LazyLock<PathBuf> =
     LazyLock::new(|| Programs::build_crashing().expect("building the peer with crash points"));
@@ -363,29 +365,6 @@ fn a_recoverer_killed_with_the_lock_of_the_dead_leaves_it_to_the_next() {
         let deliveries = if point == "adopt.after_count" { 3 } else { 2 };
         assert_eq!(held.delivery_count, deliveries, "{point}");
         assert_eq!((queue.qsize().unwrap(), queue.in_flight().unwrap()), (0, 0), "{point}");
-    }
-}
-
-#[test]
-fn a_consumer_killed_while_it_takes_a_run_leaves_all_of_it() {
-    let point = "take.between_words_of_run";
-    // Behind the last word, one in the middle, and the first, which is written last.
-    for nth in 1..=3 {
-        let place = place();
-        let queue = place.queue("run", mpmc());
-        queue.put_many(&[b"a", b"b", b"c"]).unwrap();
-        let mut taker = place.peer();
-        taker.ok(format!("die {point} {nth}"));
-        taker.open(&queue);
-        taker.send("get_many q 3");
-        died(taker, point);
-        queue.put(b"d").unwrap();
-        let got = [(); 4].map(|()| queue.get_timeout(WATCHDOG).unwrap());
-        let mut got = got.map(|got| (got.payload, got.delivery_count));
-        got.sort();
-        let expected = [("a", 2), ("b", 2), ("c", 2), ("d", 1)];
-        assert_eq!(got, expected.map(|(text, count)| (text.as_bytes().to_vec(), count)), "{nth}");
-        assert_eq!((queue.qsize().unwrap(), queue.in_flight().unwrap()), (0, 0), "{nth}");
     }
 }
 
