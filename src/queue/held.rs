@@ -111,29 +111,62 @@ impl Consumer {
         if let ConsumerSide::Multi = self.side {
             return self.core.take_many(max, &mut self.held, wait);
         }
-        self.hold(wait)?;
-        let mut count = 1;
-        while count < max && self.hold_next().transpose()?.is_some() {
-            count += 1;
+        let ready = self.hold_ready(max)?;
+        if ready != 0 {
+            return Ok(ready);
         }
+        self.hold(wait)?;
+        Ok(1 + self.hold_ready(max - 1)?)
+    }
+
+    /// As [`Consumer::hold_many`], but of what lies ready at first sight: it neither waits nor looks for
+    /// what the dead left. 0 where there is nothing.
+    ///
+    /// # Errors
+    /// [`GetError::Corrupt`] where the first is bad, once for each such record.
+    #[inline]
+    pub fn hold_ready(&mut self, max: usize) -> Result<usize, GetError> {
+        if max == 0 || self.core.check_get().is_err() {
+            return Ok(0);
+        }
+        let count = match &mut self.side {
+            ConsumerSide::Multi => self.core.ring.take_ready(max, self.core.me, &mut self.held),
+            ConsumerSide::Single(Some(state), _) => {
+                self.core.ring.take_ready_single(state, max, &mut self.held)
+            }
+            ConsumerSide::Single(None, _) => 0,
+        };
+        if count == 0 {
+            return Ok(usize::from(self.hold_next().transpose()?.is_some()));
+        }
+        self.core.room_made_by_taking();
         Ok(count)
     }
 
     /// The records that are held, oldest first.
     pub fn held_records(&self) -> impl Iterator<Item = (&[u8], RecordInfo)> {
         let held = if self.core.is_here() { &self.held[..] } else { &[] };
-        held.iter().map(|taken| {
-            let info = RecordInfo::new(taken, self.core.ring.timestamp(taken));
-            (self.core.ring.payload(taken), info)
-        })
+        held.iter().map(|taken| self.show(taken))
+    }
+
+    /// One of the records that are held; 0 is the oldest.
+    #[inline]
+    #[must_use]
+    pub fn held_record(&self, index: usize) -> Option<(&[u8], RecordInfo)> {
+        let taken = self.held.get(index).filter(|_| self.core.is_here())?;
+        Some(self.show(taken))
+    }
+
+    #[inline]
+    fn show<'a>(&'a self, taken: &'a Taken) -> (&'a [u8], RecordInfo) {
+        let info = RecordInfo::new(taken, self.core.ring.timestamp(taken));
+        (self.core.ring.payload(taken), info)
     }
 
     /// The record that was held last, if any is held.
     #[must_use]
     pub fn last_held(&self) -> Option<(&[u8], RecordInfo)> {
-        let taken = self.held.last().filter(|_| self.core.is_here())?;
-        let info = RecordInfo::new(taken, self.core.ring.timestamp(taken));
-        Some((self.core.ring.payload(taken), info))
+        self.held_record(self.held.len().checked_sub(1)?)
     }
 
     /// How many records are held.
@@ -144,29 +177,32 @@ impl Consumer {
 
     /// Acknowledges all records that are held, oldest first; wakes a producer once.
     pub fn ack_held(&mut self) {
-        if self.held.is_empty() || !self.core.is_here() {
+        self.ack_oldest(self.held.len());
+    }
+
+    /// Acknowledges the `count` records that were held first, or all if there are fewer; wakes a
+    /// producer once.
+    pub fn ack_oldest(&mut self, count: usize) {
+        if !self.core.is_here() {
             return self.held.clear();
         }
+        let count = count.min(self.held.len());
+        if count == 0 {
+            return;
+        }
         self.unpark();
+        let oldest = &self.held[..count];
         match &mut self.side {
             ConsumerSide::Single(Some(state), _) => {
-                for taken in self.held.drain(..) {
-                    self.core.ring.ack_single(state, &taken);
-                }
-                self.core.room_made();
+                self.core.ring.ack_many_single(state, oldest);
             }
             ConsumerSide::Single(None, _) => {
-                for taken in self.held.drain(..) {
-                    self.core.acknowledge_parked(&taken);
-                }
-                self.core.room_made();
+                oldest.iter().for_each(|taken| self.core.acknowledge_parked(taken));
             }
-            ConsumerSide::Multi => {
-                self.core.ring.release_many(&self.held, self.core.me);
-                self.held.clear();
-                self.core.room_made();
-            }
+            ConsumerSide::Multi => self.core.ring.release_many(oldest, self.core.me),
         }
+        self.held.drain(..count);
+        self.core.room_made();
     }
 
     /// Gives all records back that are held. A single consumer's come again when the next one takes

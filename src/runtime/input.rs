@@ -17,6 +17,8 @@ use crate::routing::{KnownInstance, PacketRef, ProvenanceRef, StopSignal};
 const MAX_HELD: usize = 16384;
 /// The same in a work queue, where others could have them.
 const MAX_HELD_SHARED: usize = 1;
+/// Packets that are taken at once, where they lie ready.
+const MOST_AT_ONCE: usize = 256;
 /// Counters are told after so many settlements, and when idle.
 const TELL_EVERY: u32 = 1024;
 
@@ -29,6 +31,8 @@ struct Upstream {
 
 pub(crate) struct Input {
     consumer: Consumer,
+    /// How many of those held were handed to the task.
+    handed: usize,
     upstreams: Vec<Upstream>,
     /// Their names, in the same order.
     names: Vec<KnownInstance>,
@@ -72,6 +76,7 @@ impl Input {
         let open = upstreams.iter().filter(|upstream| !upstream.ended).count();
         Ok(Some(Self {
             consumer,
+            handed: 0,
             open,
             upstreams,
             names,
@@ -98,27 +103,22 @@ impl Input {
         work: impl FnOnce(&PacketRef<'_>, &mut Output) -> R,
     ) -> Result<Option<R>, ContextError> {
         loop {
-            if self.consumer.held() >= self.most
-                || (self.consumer.held() > 0 && self.pace.is_over())
-            {
+            if self.handed >= self.most || (self.handed > 0 && self.pace.is_over()) {
                 self.settle(output)?;
             }
             if self.ended {
                 self.settle(output)?;
                 return Ok(None);
             }
-            let record = match self.consumer.hold_next() {
-                Some(record) => record?,
-                None => {
-                    self.settle(output)?;
-                    self.wait(output)?;
-                    match self.consumer.last_held() {
-                        Some(record) => record,
-                        None => continue,
-                    }
-                }
-            };
-            let (bytes, info) = record;
+            let held = self.consumer.held();
+            if self.handed == held
+                && self.consumer.hold_ready(MOST_AT_ONCE.min(self.most - held))? == 0
+            {
+                self.settle(output)?;
+                self.wait(output)?;
+            }
+            let Some((bytes, info)) = self.consumer.held_record(self.handed) else { continue };
+            self.handed += 1;
             match info.kind {
                 RecordKind::PACKET => {}
                 RecordKind::STOP => {
@@ -198,7 +198,7 @@ impl Input {
     /// Passes on what was made of the packets held, and acknowledges them.
     #[inline]
     pub(crate) fn settle(&mut self, output: &mut Output) -> Result<(), ContextError> {
-        if self.consumer.held() == 0 {
+        if self.handed == 0 {
             return output.flush();
         }
         output.flush()?;
@@ -206,7 +206,8 @@ impl Input {
             self.news = false;
             output.tether.tell(Event::Progress(self.progress(output.sequence)))?;
         }
-        self.consumer.ack_held();
+        self.consumer.ack_oldest(self.handed);
+        self.handed = 0;
         self.pace.reset();
         self.settled += 1;
         if self.settled.is_multiple_of(TELL_EVERY) {

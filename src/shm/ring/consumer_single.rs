@@ -163,6 +163,46 @@ impl Ring {
         Some(taken)
     }
 
+    /// Exposes the records that lie ready from the next on, up to `max` of them; appends them to `out`,
+    /// and says how many. 0 where there is none at first sight, or the next one needs
+    /// [`Ring::take_single`], which says what is the matter.
+    #[inline]
+    pub fn take_ready_single(
+        &self,
+        mine: &mut SingleConsumer,
+        max: usize,
+        out: &mut Vec<Taken>,
+    ) -> usize {
+        if !mine.plain {
+            return 0;
+        }
+        let start = out.len();
+        let (mut end, mut bytes) = (mine.cursor, 0_u64);
+        while out.len() - start < max {
+            let (word, stamp) = self.load_stamp(end.pos);
+            if word != self.bits.pack(State::Ready, end.pos, stamp.n, 0) {
+                break;
+            }
+            let Ok(taken) = self.describe_taken(end.pos, stamp.n) else { break };
+            bytes = bytes.wrapping_add(taken.len() as u64);
+            end = end.plus(stamp.n, 1);
+            out.push(taken);
+        }
+        let count = out.len() - start;
+        if count != 0 {
+            let extra_units = end.pos - mine.cursor.pos - count as u64;
+            mine.cursor = end;
+            // All of them at once: a successor delivers them again, flagged.
+            self.store_peek(mine);
+            crate::sync::crash_point("take_single.after_peek");
+            self.count_bytes(bytes);
+            if extra_units != 0 {
+                self.count_extra_units(extra_units);
+            }
+        }
+        count
+    }
+
     /// Exposes the next record: what was given back first, then what a predecessor left, then new.
     ///
     /// # Errors
@@ -225,12 +265,17 @@ impl Ring {
         if !fresh {
             return;
         }
-        let line = &self.memory().header().consumers;
-        // RELAXED: a statistic, which we alone write.
-        line.bytes.store(line.bytes.load(Relaxed).wrapping_add(taken.len() as u64), Relaxed);
+        self.count_bytes(taken.len() as u64);
         if taken.n != 1 {
             self.count_extra_units(taken.n - 1);
         }
+    }
+
+    #[inline(always)]
+    fn count_bytes(&self, bytes: u64) {
+        let count = &self.memory().header().consumers.bytes;
+        // RELAXED: a statistic, which we alone write.
+        count.store(count.load(Relaxed).wrapping_add(bytes), Relaxed);
     }
 
     fn count_extra_units(&self, units: u64) {
@@ -293,6 +338,29 @@ impl Ring {
         #[cfg(not(loom))]
         self.hand_back_lines(taken);
         self.end_record(mine, taken.pos, taken.n);
+    }
+
+    /// Acknowledges several records, oldest first, and stores the head once.
+    pub fn ack_many_single(&self, mine: &mut SingleConsumer, many: &[Taken]) {
+        let head = mine.head.pos;
+        for taken in many {
+            #[cfg(not(loom))]
+            self.hand_back_lines(taken);
+            crate::sync::crash_point("ack_single.before_stamp");
+            let word = self.bits.pack(State::Released, taken.pos, taken.n, 0);
+            // SYNC released: as in `end_record`.
+            self.memory().entry(taken.pos).stamp.store(word, Release);
+            crate::sync::crash_point("ack_single.after_stamp");
+            if taken.pos == mine.head.pos {
+                mine.head = mine.head.plus(taken.n, 1);
+            }
+        }
+        if mine.head.pos != head {
+            if mine.head.pos != mine.cursor.pos {
+                self.roll_head(mine);
+            }
+            self.store_head(mine);
+        }
     }
 
     #[inline(always)]
