@@ -6,7 +6,7 @@
 //! to its successor, flagged as redelivered.
 
 use crate::error::GetError;
-use crate::queue::handles::{Consumer, ConsumerSide};
+use crate::queue::consumer::{Consumer, ConsumerSide};
 use crate::queue::{RecordInfo, Wait};
 use crate::shm::ring::{Missing, Taken};
 

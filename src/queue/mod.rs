@@ -3,6 +3,7 @@
 mod backend;
 mod build;
 mod config;
+mod consumer;
 mod core;
 mod core_dead;
 mod core_get;
@@ -12,7 +13,6 @@ mod core_sleep;
 mod core_wait;
 mod descriptor;
 mod handle;
-mod handles;
 mod held;
 mod json;
 mod large_claim;
@@ -21,6 +21,7 @@ mod local;
 mod local_home;
 mod name;
 mod ops;
+mod producer;
 mod registry;
 mod ring_queue;
 mod roles;
@@ -38,13 +39,14 @@ pub use config::{
     DEFAULT_CAPACITY_BYTES, DEFAULT_CAPACITY_PACKETS, MAX_SCHEMA_NAME, QueueConfig, ResolvedConfig,
     schema_tag,
 };
+pub use consumer::Consumer;
 pub use core_dead::DeadLetter;
 pub use descriptor::QueueDescriptor;
 pub use handle::{PutManyError, Queue, Received};
-pub use handles::{Consumer, InPlace, Producer};
 pub use json::DescriptorError;
 pub use lease::{ForeignLease, ForeignReservation, Lease, RecordInfo, Reservation};
 pub use name::DEFAULT_RING;
+pub use producer::{InPlace, Producer};
 pub use registry::{
     LOCAL, RegisterError, SHM, register_queue_type, registered_queue_types, unregister_queue_type,
 };

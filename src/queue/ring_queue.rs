@@ -5,10 +5,11 @@ use std::sync::Arc;
 
 use crate::error::{GetError, OpenError, PutError};
 use crate::queue::config::{QueueConfig, ResolvedConfig};
+use crate::queue::consumer::{self, Consumer};
 use crate::queue::core::Core;
 use crate::queue::core_get::RingLease;
-use crate::queue::handles::{self, Consumer, Producer};
 use crate::queue::local_home::LocalHome;
+use crate::queue::producer::Producer;
 use crate::queue::segment_home::SegmentHome;
 use crate::queue::spec::ShmAddress;
 use crate::queue::{Lease, QueueBackend, QueueStats, RecordKind, Reservation, Wait};
@@ -295,7 +296,7 @@ impl QueueBackend for RingQueue {
 
     fn lease_many(&self, max: usize, out: &mut Vec<Lease>, wait: Wait) -> Result<usize, GetError> {
         if self.core.ring.geometry().consumers == Side::Single {
-            return handles::lease_many(max, out, wait, |wait| self.lease(wait));
+            return consumer::lease_many(max, out, wait, |wait| self.lease(wait));
         }
         let mut many = Vec::new();
         let count = self.core.take_many(max, &mut many, wait)?;
