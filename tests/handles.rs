@@ -174,3 +174,29 @@ fn a_record_whose_length_makes_no_sense_is_reported_once_and_wedges_nobody() {
         }
     }
 }
+
+#[test]
+fn what_was_given_back_is_held_before_what_waits() {
+    for producers in [Side::Single, Side::Multi] {
+        let queue = queue(producers, Side::Multi);
+        let mut consumer = queue.ring().unwrap().consumer().unwrap();
+        for payload in [b"a", b"b", b"c", b"d"] {
+            queue.put(payload).unwrap();
+        }
+        let held = |consumer: &ringway::queue::Consumer| -> Vec<_> {
+            consumer.held_records().map(|(bytes, it)| (bytes[0], it.delivery_count)).collect()
+        };
+        // A busy ring is never idle: it must not wait until then.
+        drop(queue.lease().unwrap());
+        assert_eq!(consumer.hold_ready(1).unwrap(), 1);
+        assert_eq!(held(&consumer), [(b'a', 2)]);
+        drop(queue.lease().unwrap());
+        assert_eq!(consumer.hold_many(8, Wait::No).unwrap(), 3);
+        assert_eq!(held(&consumer), [(b'a', 2), (b'b', 2), (b'c', 1), (b'd', 1)]);
+        assert_eq!(consumer.hold_ready(1).unwrap(), 0);
+        consumer.ack_oldest(3);
+        assert_eq!((held(&consumer), queue.in_flight()), (vec![(b'd', 1)], 1));
+        drop(consumer);
+        assert_eq!(queue.try_get().unwrap().delivery_count, 2);
+    }
+}

@@ -109,9 +109,10 @@ fn the_file_of_a_default_queue_is_under_a_mebibyte_and_just_what_its_geometry_sa
     let geometry = segment.rings()[0].geometry;
     let map = segment.memory_map();
     let bytes = |what| map.iter().rfind(|part| part.what == what).unwrap().bytes;
-    // Entries of 64 bytes, and claims of 8 where there are many producers; then whole pages.
+    // Entries of 64 bytes, claims of 8 where there are many producers, take words of 8 where there are
+    // many consumers; then whole pages.
     assert_eq!(bytes("entries"), (geometry.entries() * 64).next_multiple_of(PAGE_BYTES));
-    assert_eq!(bytes("claims"), geometry.entries() * 8);
+    assert_eq!((bytes("claims"), bytes("takes")), (geometry.entries() * 8, geometry.entries() * 8));
     assert_eq!(bytes("data"), geometry.data_bytes());
     let total = map.iter().map(|part| part.bytes).sum();
     assert!(total < 1 << 20, "{total} bytes");

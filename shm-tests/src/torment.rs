@@ -324,16 +324,17 @@ fn get_in_place(from: &mut Getter<'_>, log: &mut Log) -> Result<bool, Stop> {
 fn get_together(from: &mut Getter<'_>, random: &mut Random, log: &mut Log) -> Result<bool, Stop> {
     let Getter::Own(own) = from else { return Ok(false) };
     let max = 2 + random.below(BATCH - 1) as usize;
-    // All that lies ready at once, or one by one.
-    let taken = if random.below(3) == 0 {
-        own.hold(Wait::No).map(|_| ()).and_then(|()| {
+    // All that lies ready at once, at first sight or not, or one by one.
+    let taken = match random.below(4) {
+        0 => own.hold(Wait::No).map(|_| ()).and_then(|()| {
             while own.held() < max && own.hold_next().transpose()?.is_some() {}
             Ok(())
-        })
-    } else {
-        own.hold_many(max, Wait::No).map(|_| ())
+        }),
+        1 => own.hold_ready(max).map(|_| ()),
+        _ => own.hold_many(max, Wait::No).map(|_| ()),
     };
     match taken {
+        Ok(()) if own.held() == 0 => return Ok(false),
         Ok(()) => {}
         Err(GetError::Empty | GetError::Draining { .. }) => return Ok(false),
         Err(error) => return Err(error.into()),
@@ -345,12 +346,20 @@ fn get_together(from: &mut Getter<'_>, random: &mut Random, log: &mut Log) -> Re
         log.write(Event::Received { producer, number, count })?;
         received.push((producer, number, count));
     }
-    for &(producer, number, count) in &received {
-        log.write(Event::Acking { producer, number, count })?;
-    }
-    own.ack_held();
-    for (producer, number, count) in received {
-        log.write(Event::Acked { producer, number, count })?;
+    // All at once, or the oldest first.
+    while !received.is_empty() {
+        let count = match random.below(2) {
+            0 => received.len(),
+            _ => 1 + random.below(received.len() as u64) as usize,
+        };
+        let oldest: Vec<_> = received.drain(..count).collect();
+        for &(producer, number, count) in &oldest {
+            log.write(Event::Acking { producer, number, count })?;
+        }
+        own.ack_oldest(count);
+        for (producer, number, count) in oldest {
+            log.write(Event::Acked { producer, number, count })?;
+        }
     }
     Ok(true)
 }

@@ -242,6 +242,21 @@ impl Core {
         Ok(count)
     }
 
+    /// Takes what lies ready in a many-consumer ring at first sight, up to `max` records; 0 where there is
+    /// nothing, or a record lies about that was given back: that one comes first, by `take_multi`.
+    #[inline]
+    pub(crate) fn take_ready(&self, max: usize, out: &mut Vec<Taken>) -> usize {
+        if self.ring.hinted() {
+            return 0;
+        }
+        let n = self.ring.take_ready(max, self.me, out);
+        if n != 0 {
+            let first = &out[out.len() - n];
+            self.probe_now_and_then(first.pos, n as u64 * first.n);
+        }
+        n
+    }
+
     /// Looks whether the holder of the oldest lease lives, every so many takes: a busy ring is never
     /// idle, and would notice only once it is full.
     #[inline(always)]

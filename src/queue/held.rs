@@ -119,8 +119,8 @@ impl Consumer {
         Ok(1 + self.hold_ready(max - 1)?)
     }
 
-    /// As [`Consumer::hold_many`], but of what lies ready at first sight: it neither waits nor looks for
-    /// what the dead left. 0 where there is nothing.
+    /// As [`Consumer::hold_many`], but of what lies ready at first sight: it does not wait. 0 where there
+    /// is nothing. What was given back comes before what waits.
     ///
     /// # Errors
     /// [`GetError::Corrupt`] where the first is bad, once for each such record.
@@ -130,7 +130,7 @@ impl Consumer {
             return Ok(0);
         }
         let count = match &mut self.side {
-            ConsumerSide::Multi => self.core.ring.take_ready(max, self.core.me, &mut self.held),
+            ConsumerSide::Multi => self.core.take_ready(max, &mut self.held),
             ConsumerSide::Single(Some(state), _) => {
                 self.core.ring.take_ready_single(state, max, &mut self.held)
             }

@@ -178,7 +178,8 @@ impl Ring {
         }
         let start = out.len();
         let (mut end, mut bytes) = (mine.cursor, 0_u64);
-        while out.len() - start < max {
+        // No more than the ring holds, whatever a hostile peer writes meanwhile.
+        while out.len() - start < max && end.pos - mine.cursor.pos < self.entries {
             let (word, stamp) = self.load_stamp(end.pos);
             // What nearly always is so is asked first: where the next record lies then depends on no
             // word that was read, and the CPU fetches several at a time.
