@@ -28,7 +28,7 @@ use crate::words::{Counted, Counts, split};
 const TEXT_PACKETS: u64 = 64;
 /// Words that a counter's ring holds, and counts that the collector's does: so many that whoever waits
 /// for room is woken for thousands at a time.
-const WORD_PACKETS: u64 = 16384;
+const WORD_PACKETS: u64 = 65536;
 /// How often an instance is started again.
 const RESTARTS: Restart = Restart::on_failure(3);
 

@@ -3,6 +3,8 @@
 //! Packets are held until what was made of them is on its way, then acknowledged together. Killed in
 //! between, the next attempt gets them again; it drops those that it knows as done.
 
+use std::time::{Duration, Instant};
+
 use super::error::ContextError;
 use super::output::Output;
 use super::pace::Pace;
@@ -14,9 +16,12 @@ use crate::routing::{KnownInstance, PacketRef, ProvenanceRef, StopSignal};
 
 /// Most packets that are held at a time: also half of what the ring has room for. Whoever waits for
 /// room is woken once for all of them.
-const MAX_HELD: usize = 16384;
+const MAX_HELD: usize = 32768;
 /// The same in a work queue, where others could have them.
 const MAX_HELD_SHARED: usize = 1;
+/// How long packets may be held while others lie ready. Whoever waits for room then gets so much of it
+/// that both sides take long turns on a CPU, and find in its caches what they left there.
+const HOLD: Duration = Duration::from_millis(10);
 /// Packets that are taken at once, where they lie ready.
 const MOST_AT_ONCE: usize = 256;
 /// Counters are told after so many settlements, and when idle.
@@ -47,6 +52,7 @@ pub(crate) struct Input {
     /// Place of the upstream that sent last.
     last: usize,
     pace: Pace,
+    settled_at: Instant,
     settled: u32,
     told: Counters,
     pub(crate) received: u64,
@@ -87,6 +93,7 @@ impl Input {
             news: false,
             last: 0,
             pace: Pace::new(),
+            settled_at: Instant::now(),
             settled: 0,
             told: Counters::default(),
             received: 0,
@@ -103,8 +110,10 @@ impl Input {
         work: impl FnOnce(&PacketRef<'_>, &mut Output) -> R,
     ) -> Result<Option<R>, ContextError> {
         loop {
-            if self.handed >= self.most || (self.handed > 0 && self.pace.is_over()) {
+            if self.handed >= self.most {
                 self.settle(output)?;
+            } else if self.handed > 0 && self.pace.is_over() {
+                self.pass_on(output)?;
             }
             if self.ended {
                 self.settle(output)?;
@@ -181,7 +190,10 @@ impl Input {
         self.tell_counters(output)?;
         loop {
             match self.consumer.hold(Wait::at_most(SLICE)) {
-                Ok(_) => return Ok(()),
+                Ok(_) => {
+                    self.settled_at = self.pace.reset();
+                    return Ok(());
+                }
                 Err(GetError::Timeout | GetError::Empty | GetError::Draining { .. }) => {
                     output.tether.look()?;
                     self.tell_counters(output)?;
@@ -193,6 +205,17 @@ impl Input {
                 Err(error) => return Err(error.into()),
             }
         }
+    }
+
+    /// Passes on what was made of the packets held, and acknowledges them if they were held for long.
+    #[cold]
+    fn pass_on(&mut self, output: &mut Output) -> Result<(), ContextError> {
+        if self.settled_at.elapsed() >= HOLD {
+            return self.settle(output);
+        }
+        output.flush()?;
+        self.pace.reset();
+        Ok(())
     }
 
     /// Passes on what was made of the packets held, and acknowledges them.
@@ -208,7 +231,7 @@ impl Input {
         }
         self.consumer.ack_oldest(self.handed);
         self.handed = 0;
-        self.pace.reset();
+        self.settled_at = self.pace.reset();
         self.settled += 1;
         if self.settled.is_multiple_of(TELL_EVERY) {
             self.tell_counters(output)?;

@@ -43,11 +43,12 @@ impl Pace {
         now.duration_since(self.since) >= BOUND
     }
 
-    /// Begins anew.
-    pub(crate) fn reset(&mut self) {
+    /// Begins anew, now.
+    pub(crate) fn reset(&mut self) -> Instant {
         let now = Instant::now();
         self.since = now;
         self.looked = now;
         self.left = self.steps;
+        now
     }
 }
