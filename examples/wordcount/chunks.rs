@@ -119,11 +119,11 @@ mod tests {
     use super::*;
     use crate::words::{Counts, split};
 
-    fn words(chunks: &[&[u8]]) -> Vec<(String, u64)> {
+    fn words(chunks: &[&[u8]]) -> Vec<(Vec<u8>, u64)> {
         let mut counts = Counts::default();
         for chunk in chunks {
             let mut add = |word: &str| {
-                counts.add(word, 1);
+                counts.add(word.as_bytes(), 1);
                 Ok::<(), ()>(())
             };
             split(chunk, &mut String::new(), &mut add).unwrap();

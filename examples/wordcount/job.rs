@@ -93,7 +93,7 @@ fn counter(task: &mut TaskContext) -> TaskResult {
     for (word, count) in counts.iter() {
         let count = count.to_le_bytes();
         let mut packet = PacketRef::new(&count);
-        packet.partition_key = Some(KeyRef::from(word));
+        packet.partition_key = Some(KeyRef::from(std::str::from_utf8(word)?));
         task.send(&packet)?;
     }
     Ok(())
@@ -105,14 +105,15 @@ fn collect(task: &mut TaskContext, top: usize) -> TaskResult {
     let mut counts = Vec::new();
     task.for_each(|packet, _| {
         let count = packet.payload.try_into().map_err(|_| "a count is not 8 bytes")?;
-        counts.push((word_of(packet)?.to_owned(), u64::from_le_bytes(count)));
+        let word = String::from_utf8(word_of(packet)?.to_owned())?;
+        counts.push((word, u64::from_le_bytes(count)));
         Ok(())
     })?;
     task.result(&serde_json::to_vec(&Counted::of(counts, top))?)
 }
 
 #[inline]
-fn word_of<'a>(packet: &PacketRef<'a>) -> Result<&'a str, TaskError> {
-    let word = packet.partition_key.as_ref().and_then(KeyRef::as_str);
+fn word_of<'a>(packet: &PacketRef<'a>) -> Result<&'a [u8], TaskError> {
+    let word = packet.partition_key.as_ref().and_then(KeyRef::text_bytes);
     word.ok_or_else(|| "a packet without a word came".into())
 }

@@ -124,12 +124,12 @@ fn count_in_process(files: &[PathBuf], max_word: usize, top: usize) -> Result<Co
         let mut chunks = chunks::Chunks::new(file, max_word);
         while let Some(chunk) = chunks.next().map_err(|e| job::at(path, &e))? {
             words::split(chunk, &mut word, |word| {
-                counts.add(word, 1);
+                counts.add(word.as_bytes(), 1);
                 Ok::<(), TaskError>(())
             })?;
         }
     }
-    Ok(counts.result(top))
+    Ok(counts.result(top)?)
 }
 
 /// The project's own documentation: README.md and docs/*.md.

@@ -1,6 +1,7 @@
 //! The operators themselves: what is done to the data, knowing nothing of processes and queues.
 
 use std::collections::HashMap;
+use std::string::FromUtf8Error;
 
 use serde::{Deserialize, Serialize};
 
@@ -33,11 +34,11 @@ pub(crate) fn split<E>(
 
 /// How often each word occurred.
 #[derive(Debug, Default)]
-pub(crate) struct Counts(HashMap<String, u64>);
+pub(crate) struct Counts(HashMap<Vec<u8>, u64>);
 
 impl Counts {
     /// Counts `times` more occurrences.
-    pub(crate) fn add(&mut self, word: &str, times: u64) {
+    pub(crate) fn add(&mut self, word: &[u8], times: u64) {
         match self.0.get_mut(word) {
             Some(count) => *count += times,
             None => {
@@ -47,13 +48,17 @@ impl Counts {
     }
 
     /// Every word with its count, in no order.
-    pub(crate) fn iter(&self) -> impl Iterator<Item = (&str, u64)> {
-        self.0.iter().map(|(word, count)| (word.as_str(), *count))
+    pub(crate) fn iter(&self) -> impl Iterator<Item = (&[u8], u64)> {
+        self.0.iter().map(|(word, count)| (word.as_slice(), *count))
     }
 
     /// What the job answers.
-    pub(crate) fn result(self, top: usize) -> Counted {
-        Counted::of(self.0.into_iter().collect(), top)
+    ///
+    /// # Errors
+    /// Where a word is no text.
+    pub(crate) fn result(self, top: usize) -> Result<Counted, FromUtf8Error> {
+        let text = |(word, count)| Ok((String::from_utf8(word)?, count));
+        Ok(Counted::of(self.0.into_iter().map(text).collect::<Result<_, _>>()?, top))
     }
 }
 

@@ -143,22 +143,21 @@ enum Inner<'a> {
     Str(&'a str),
     /// The same where it is short and to be sent, so that it is encoded once.
     Short(&'a str, ShortText),
-    /// Found canonical when it was read.
+    /// A text, found to be UTF-8 when it was read.
+    Text(&'a [u8]),
+    /// Another key, found canonical when it was read.
     Encoded(&'a [u8]),
 }
 
 impl<'a> KeyRef<'a> {
     /// Reads one key from the front of `reader`, in place.
-    #[inline]
+    #[inline(always)]
     pub(super) fn read(reader: &mut Reader<'a>) -> Result<Self, WireError> {
-        let before = reader.rest();
-        if let [STR, ..] = before {
+        if let [STR, ..] = reader.rest() {
             reader.byte("key tag")?;
-            return Ok(Self { inner: Inner::Str(reader.text("key text")?) });
+            return Ok(Self { inner: Inner::Text(reader.text_bytes("key text")?) });
         }
-        skip(reader)?;
-        let len = before.len() - reader.rest().len();
-        Ok(Self { inner: Inner::Encoded(&before[..len]) })
+        Ok(Self { inner: Inner::Encoded(encoded(reader)?) })
     }
 
     /// Hashes the key where it is: the same as [`PartitionKey::hash64`]. Allocates nothing.
@@ -167,7 +166,8 @@ impl<'a> KeyRef<'a> {
     pub fn hash64(&self) -> u64 {
         match &self.inner {
             Inner::Key(key) => key.hash64(),
-            Inner::Str(text) => hash_text(text),
+            Inner::Str(text) => hash_text(text.as_bytes()),
+            Inner::Text(text) => hash_text(text),
             Inner::Short(_, short) => short.hash64(),
             Inner::Encoded(bytes) => xxh3_64(bytes),
         }
@@ -178,11 +178,8 @@ impl<'a> KeyRef<'a> {
     pub fn encoded_len(&self) -> usize {
         match self.inner {
             Inner::Key(key) => key.encoded_len(),
-            Inner::Str(text) => {
-                let mut count = Count(0);
-                encode_text(text, &mut count);
-                count.0
-            }
+            Inner::Str(text) => text_len(text.as_bytes()),
+            Inner::Text(text) => text_len(text),
             Inner::Short(_, short) => short.len(),
             Inner::Encoded(bytes) => bytes.len(),
         }
@@ -197,13 +194,28 @@ impl<'a> KeyRef<'a> {
         }
     }
 
-    /// The text, where the key is one.
+    /// The text, where the key is one. That of a packet in place is looked at once more: `None` also
+    /// where a peer changed it after it was read. [`KeyRef::text_bytes`] spares that.
     #[inline]
     #[must_use]
     pub fn as_str(&self) -> Option<&'a str> {
         match &self.inner {
             Inner::Key(PartitionKey::Str(text)) => Some(text),
             Inner::Str(text) | Inner::Short(text, _) => Some(text),
+            Inner::Text(text) => std::str::from_utf8(text).ok(),
+            _ => None,
+        }
+    }
+
+    /// The bytes of the text, where the key is one: what a task needs that only compares them, or
+    /// counts. They are UTF-8, unless a peer changed them after they were read.
+    #[inline(always)]
+    #[must_use]
+    pub fn text_bytes(&self) -> Option<&'a [u8]> {
+        match &self.inner {
+            Inner::Text(text) => Some(text),
+            Inner::Key(PartitionKey::Str(text)) => Some(text.as_bytes()),
+            Inner::Str(text) | Inner::Short(text, _) => Some(text.as_bytes()),
             _ => None,
         }
     }
@@ -216,6 +228,10 @@ impl<'a> KeyRef<'a> {
         match self.inner {
             Inner::Key(key) => Ok(key.clone()),
             Inner::Str(text) | Inner::Short(text, _) => Ok(PartitionKey::from(text)),
+            Inner::Text(text) => match std::str::from_utf8(text) {
+                Ok(text) => Ok(PartitionKey::from(text)),
+                Err(_) => Err(WireError::NotUtf8 { what: "key text" }),
+            },
             Inner::Encoded(bytes) => PartitionKey::decode(bytes),
         }
     }
@@ -224,7 +240,7 @@ impl<'a> KeyRef<'a> {
     pub(super) fn check(&self) -> Result<(), WireError> {
         match &self.inner {
             Inner::Key(key) => key.check(),
-            Inner::Str(_) | Inner::Short(..) | Inner::Encoded(_) => Ok(()),
+            _ => Ok(()),
         }
     }
 
@@ -232,7 +248,8 @@ impl<'a> KeyRef<'a> {
     pub(super) fn write(&self, sink: &mut impl Sink) {
         match &self.inner {
             Inner::Key(key) => encode(key, sink),
-            Inner::Str(text) => encode_text(text, sink),
+            Inner::Str(text) => encode_text(text.as_bytes(), sink),
+            Inner::Text(text) => encode_text(text, sink),
             Inner::Short(_, short) => sink.put(&short.word().to_le_bytes()[..short.len()]),
             Inner::Encoded(bytes) => sink.put(bytes),
         }
@@ -263,7 +280,7 @@ impl fmt::Debug for KeyRef<'_> {
     }
 }
 
-fn hash_text(text: &str) -> u64 {
+fn hash_text(text: &[u8]) -> u64 {
     let mut buffer = [0; 64];
     let mut cursor = Cursor::new(&mut buffer);
     encode_text(text, &mut cursor);
@@ -275,10 +292,16 @@ fn hash_text(text: &str) -> u64 {
     hasher.digest()
 }
 
+fn text_len(text: &[u8]) -> usize {
+    let mut count = Count(0);
+    encode_text(text, &mut count);
+    count.0
+}
+
 #[inline]
-fn encode_text(text: &str, sink: &mut impl Sink) {
+fn encode_text(text: &[u8], sink: &mut impl Sink) {
     sink.put(&[STR]);
-    sink.put_bytes(text.as_bytes());
+    sink.put_bytes(text);
 }
 
 fn encode(key: &PartitionKey, sink: &mut impl Sink) {
@@ -287,7 +310,7 @@ fn encode(key: &PartitionKey, sink: &mut impl Sink) {
             sink.put(&[BYTES]);
             sink.put_bytes(bytes);
         }
-        PartitionKey::Str(text) => encode_text(text, sink),
+        PartitionKey::Str(text) => encode_text(text.as_bytes(), sink),
         PartitionKey::Int(int) => match i64::try_from(*int) {
             Ok(int) => {
                 sink.put(&[INT64]);
@@ -337,6 +360,14 @@ fn decode(reader: &mut Reader<'_>, depth: usize) -> Result<PartitionKey, WireErr
         }
         tag => return Err(WireError::UnknownKeyTag { tag }),
     })
+}
+
+/// The bytes of one key of any type, which it passes over.
+#[inline(never)]
+fn encoded<'a>(reader: &mut Reader<'a>) -> Result<&'a [u8], WireError> {
+    let before = reader.rest();
+    skip(reader)?;
+    Ok(&before[..before.len() - reader.rest().len()])
 }
 
 /// Passes over one key, having checked all that [`decode`] checks. Allocates nothing.

@@ -162,11 +162,15 @@ impl Sink for Cursor<'_> {
 /// Reads from the front of bytes that nobody vouches for.
 pub(super) struct Reader<'a> {
     rest: &'a [u8],
+    whole: &'a [u8],
 }
+
+/// The bits that no ASCII character has.
+const NOT_ASCII: u128 = 0x8080_8080_8080_8080_8080_8080_8080_8080;
 
 impl<'a> Reader<'a> {
     pub(super) fn new(bytes: &'a [u8]) -> Self {
-        Self { rest: bytes }
+        Self { rest: bytes, whole: bytes }
     }
 
     pub(super) fn rest(&self) -> &'a [u8] {
@@ -263,6 +267,31 @@ impl<'a> Reader<'a> {
     pub(super) fn bytes(&mut self, what: &'static str) -> Result<&'a [u8], WireError> {
         let len = usize::try_from(self.number(what)?).map_err(|_| WireError::BadNumber { what })?;
         self.take(len, what)
+    }
+
+    /// The bytes of a text, found to be UTF-8.
+    #[inline(always)]
+    pub(super) fn text_bytes(&mut self, what: &'static str) -> Result<&'a [u8], WireError> {
+        // Short and ASCII, as most are: a look at the last 16 bytes up to its end, of which those before
+        // it are shifted out.
+        if let [len @ 1..=16, rest @ ..] = self.rest
+            && let Some((text, rest)) = rest.split_at_checked((*len).into())
+        {
+            let before = self.whole.len() - rest.len();
+            if let Some(last) = self.whole.get(..before).and_then(<[u8]>::last_chunk)
+                && u128::from_le_bytes(*last) >> (8 * (16 - u32::from(*len))) & NOT_ASCII == 0
+            {
+                self.rest = rest;
+                return Ok(text);
+            }
+        }
+        self.long_text_bytes(what)
+    }
+
+    /// The same for any text.
+    #[inline(never)]
+    fn long_text_bytes(&mut self, what: &'static str) -> Result<&'a [u8], WireError> {
+        self.text(what).map(str::as_bytes)
     }
 
     #[inline(always)]
