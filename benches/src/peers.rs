@@ -222,13 +222,16 @@ struct Peer {
 }
 
 /// What must not outlive this process.
-#[derive(Debug)]
 struct Leftovers {
     peers: Vec<Peer>,
-    directory: Option<PathBuf>,
+    removals: Vec<Removal>,
 }
 
-static LEFTOVERS: Mutex<Leftovers> = Mutex::new(Leftovers { peers: Vec::new(), directory: None });
+/// Removes something that processes which are gone have left.
+type Removal = Box<dyn FnOnce() + Send>;
+
+static LEFTOVERS: Mutex<Leftovers> =
+    Mutex::new(Leftovers { peers: Vec::new(), removals: Vec::new() });
 
 fn leftovers() -> MutexGuard<'static, Leftovers> {
     // What a panicking holder left is still what has to go.
@@ -237,10 +240,22 @@ fn leftovers() -> MutexGuard<'static, Leftovers> {
 
 /// Has [`clean_up`] remove a directory and all in it.
 pub(crate) fn remove_at_exit(directory: PathBuf) {
-    leftovers().directory = Some(directory);
+    at_exit(move || {
+        let removed = std::fs::remove_dir_all(&directory);
+        if let Err(error) = removed
+            && error.kind() != std::io::ErrorKind::NotFound
+        {
+            eprintln!("ringway-bench: removing {}: {error}", directory.display());
+        }
+    });
 }
 
-/// Ends the peers, removes the temporary directory. Does nothing the second time.
+/// Has [`clean_up`] do this once the peers are gone.
+pub(crate) fn at_exit(removal: impl FnOnce() + Send + 'static) {
+    leftovers().removals.push(Box::new(removal));
+}
+
+/// Ends the peers, removes what the run has made. Does nothing the second time.
 pub(crate) fn clean_up() {
     sweep(&mut leftovers());
 }
@@ -253,14 +268,7 @@ fn sweep(leftovers: &mut Leftovers) {
     for mut peer in leftovers.peers.drain(..) {
         let _ = peer.child.wait();
     }
-    if let Some(directory) = leftovers.directory.take() {
-        let removed = std::fs::remove_dir_all(&directory);
-        if let Err(error) = removed
-            && error.kind() != std::io::ErrorKind::NotFound
-        {
-            eprintln!("ringway-bench: removing {}: {error}", directory.display());
-        }
-    }
+    leftovers.removals.drain(..).for_each(|remove| remove());
 }
 
 /// Looks whether all peers have ended, or one has failed. `None` while they run.

@@ -44,13 +44,26 @@ use clap::{Parser, Subcommand};
 use crate::cpus::CpuPair;
 use crate::error::{BenchError, Result};
 use crate::peers::Job;
-use crate::rivals::{Environment, Rival};
+use crate::rivals::{Environment, Part, Rival};
 use crate::table::Table;
 use crate::work::{Task, Work};
 
 /// Compares Ringway with other transports between two CPUs, in one run
 #[derive(Debug, Parser)]
-#[command(version, about)]
+#[command(
+    version,
+    about,
+    after_help = "\
+Examples:
+  ringway-compare                                everything, five rounds
+  ringway-compare --effort 10 --rounds 3         a tenth of it, for a first look
+  ringway-compare --only latency --rivals ringway,aeron,iceoryx2
+  ringway-compare --only stream,many --cpus 2,3 --json > streams.json
+  ringway-compare --only wakeup --rivals futex,ringway,pipe
+
+What is left out of a comparison is said below its table, with the reason. Ctrl-C ends the run and
+leaves nothing behind. benches/README.md defines every workload and every field of the JSON."
+)]
 struct Cli {
     #[command(subcommand)]
     peer: Option<Hidden>,
@@ -137,14 +150,22 @@ fn compare(cli: &Cli) -> Result<()> {
         eprintln!("round {round} of {}", cli.rounds);
         for table in &mut tables {
             for rival in Rival::all() {
-                let Some(work) = table.work.of(rival) else { continue };
-                if !rival.is_built() {
-                    table.skip(rival, "not built: build with --features aeron");
-                    continue;
-                }
                 if !cli.rivals.is_empty() && !cli.rivals.iter().any(|name| rival.is_called(name)) {
                     continue;
                 }
+                match rival.part(table.work) {
+                    Part::NoQuestion => continue,
+                    Part::LeftOut(why) => {
+                        table.leave_out(rival, why);
+                        continue;
+                    }
+                    Part::Takes if !rival.is_built() => {
+                        table.leave_out(rival, "NOT BUILT: build with --features aeron");
+                        continue;
+                    }
+                    Part::Takes => {}
+                }
+                let work = table.work.of(rival);
                 eprintln!("  {}: {}", table.title(), rival.name());
                 nth += 1;
                 let directory = environment.directory(rival);
@@ -155,6 +176,6 @@ fn compare(cli: &Cli) -> Result<()> {
             }
         }
     }
-    table::print(&tables, cpus, cli.rounds, cli.json);
+    table::print(&tables, cpus, cli.rounds, cli.effort, cli.json);
     Ok(())
 }

@@ -14,7 +14,7 @@ pub(crate) struct Table {
     /// The workload.
     pub(crate) work: Work,
     results: BTreeMap<Rival, Vec<Measured>>,
-    skipped: BTreeMap<Rival, &'static str>,
+    left_out: BTreeMap<Rival, &'static str>,
 }
 
 /// Median, least and most.
@@ -37,7 +37,7 @@ impl Spread {
 impl Table {
     /// An empty table.
     pub(crate) fn new(work: &Work) -> Self {
-        Self { work: *work, results: BTreeMap::new(), skipped: BTreeMap::new() }
+        Self { work: *work, results: BTreeMap::new(), left_out: BTreeMap::new() }
     }
 
     /// Adds a round's result.
@@ -45,10 +45,10 @@ impl Table {
         self.results.entry(rival).or_default().push(measured);
     }
 
-    /// Says, once and loudly, that a rival was left out.
-    pub(crate) fn skip(&mut self, rival: Rival, why: &'static str) {
-        if self.skipped.insert(rival, why).is_none() {
-            eprintln!("ringway-compare: SKIPPED {}: {why}", rival.name());
+    /// Says, once and loudly, that a rival is left out.
+    pub(crate) fn leave_out(&mut self, rival: Rival, why: &'static str) {
+        if self.left_out.insert(rival, why).is_none() {
+            eprintln!("ringway-compare: LEFT OUT of {:?}: {}: {why}", self.title(), rival.name());
         }
     }
 
@@ -118,8 +118,11 @@ impl Table {
                 short(floors.median)
             );
         }
-        for (rival, why) in &self.skipped {
-            println!("| {} | {why} | | | |", rival.name());
+        if !self.left_out.is_empty() {
+            println!();
+        }
+        for (rival, why) in &self.left_out {
+            println!("- Left out: {}: {why}", rival.name());
         }
     }
 
@@ -131,8 +134,10 @@ impl Table {
                 let spread = Spread::of(results.iter().map(|one| one.value));
                 let floors = Spread::of(results.iter().map(|one| self.to_floor(one)));
                 let floor = Spread::of(results.iter().map(|one| one.floor.mean));
+                let p99 = results.iter().map(|one| one.p99).collect::<Option<Vec<f64>>>();
+                let p99 = p99.map(|p99| Spread::of(p99.into_iter()).median);
                 json!({
-                    "rival": rival.name(), "median": spread.median, "min": spread.min,
+                    "rival": plain(*rival), "p99": p99, "median": spread.median, "min": spread.min,
                     "max": spread.max, "floor_ns": floor.median, "ratio_to_floor": floors.median,
                     "rounds": results.len(),
                 })
@@ -143,16 +148,24 @@ impl Table {
             Work::Stream { .. } | Work::Many { .. } => "packets/s",
             Work::Wakeup { .. } => "us",
         };
-        let skipped: BTreeMap<&str, &str> =
-            self.skipped.iter().map(|(rival, why)| (rival.name(), *why)).collect();
+        let left_out: Vec<Value> = self
+            .left_out
+            .iter()
+            .map(|(rival, why)| json!({"rival": plain(*rival), "reason": why}))
+            .collect();
         let ends = if let Work::Many { ends, .. } = self.work { ends } else { 1 };
         let awake = matches!(self.work, Work::Wakeup { awake: true, .. });
         json!({
-            "batch": self.work.batch(), "producers": ends, "consumers": ends, "cpus_awake": awake,
+            "title": self.title(), "batch": self.work.batch(), "producers": ends, "consumers": ends, "cpus_awake": awake,
             "workload": self.work.kind(), "payload_bytes": self.work.payload(), "unit": unit,
-            "results": results, "skipped": skipped,
+            "results": results, "left_out": left_out,
         })
     }
+}
+
+/// A rival's name, without Markdown.
+fn plain(rival: Rival) -> String {
+    rival.name().replace("**", "")
 }
 
 /// The CPU's name, as the kernel has it.
@@ -180,7 +193,7 @@ fn short(value: f64) -> String {
 }
 
 /// Prints everything.
-pub(crate) fn print(tables: &[Table], cpus: CpuPair, rounds: u64, json: bool) {
+pub(crate) fn print(tables: &[Table], cpus: CpuPair, rounds: u64, effort: u64, json: bool) {
     let (here, there) = (cpus.here, cpus.there);
     if json {
         let tables: Vec<Value> = tables.iter().map(Table::json).collect();
@@ -188,6 +201,7 @@ pub(crate) fn print(tables: &[Table], cpus: CpuPair, rounds: u64, json: bool) {
             "{}",
             json!({
                 "cpu": machine(), "kernel": kernel(), "cpus": [here, there], "rounds": rounds,
+                "effort_percent": effort,
                 "workloads": tables,
             })
         );
@@ -196,7 +210,7 @@ pub(crate) fn print(tables: &[Table], cpus: CpuPair, rounds: u64, json: bool) {
     let floors = tables.iter().flat_map(|table| table.results.values().flatten());
     let floor = Spread::of(floors.map(|one| one.floor.mean));
     println!(
-        "{}, Linux {}; CPUs {here} and {there}, {rounds} rounds; floor {} ns ({}–{})",
+        "{}, Linux {}; CPUs {here} and {there}, {rounds} rounds, effort {effort} %; floor {} ns ({}–{})",
         machine(),
         kernel(),
         short(floor.median),

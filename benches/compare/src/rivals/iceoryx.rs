@@ -4,6 +4,8 @@
 //! subscriber polls.
 #![allow(unsafe_code, reason = "loaned samples are handed out uninitialized")]
 
+use std::path::Path;
+
 use iceoryx2::port::listener::Listener;
 use iceoryx2::port::notifier::Notifier;
 use iceoryx2::port::publisher::Publisher;
@@ -31,11 +33,42 @@ pub(crate) struct IceInlet {
     subscriber: Subscriber<Ipc, [u8], ()>,
 }
 
-/// A node of its own configuration, so that its files can be told from others'.
-pub(crate) fn node() -> Result<Node<Ipc>> {
+/// Where iceoryx2 puts what is not in the run's directory.
+const ELSEWHERE: [&str; 2] = ["/dev/shm", "/tmp"];
+
+/// What the names of this run's files start with: its directory's name, which no other run has.
+fn prefix(directory: &Path) -> String {
+    let name = directory.file_name().unwrap_or_default().to_string_lossy();
+    format!("ringway-compare-{name}_")
+}
+
+/// A node whose files lie in the run's directory, or where they cannot, bear its name: iceoryx2's
+/// own place is shared with others, and what a killed process leaves there stays.
+pub(crate) fn node(task: &Task) -> Result<Node<Ipc>> {
     set_log_level(LogLevel::Error);
-    let builder = NodeBuilder::new().signal_handling_mode(SignalHandlingMode::Disabled);
+    let root = task.directory.join("iceoryx2");
+    let named = refused("naming iceoryx2's files");
+    let mut config = Config::default();
+    config.global.set_root_path(
+        &iceoryx2::prelude::Path::new(root.to_string_lossy().as_bytes()).map_err(&named)?,
+    );
+    config.global.prefix = FileName::new(prefix(&task.directory).as_bytes()).map_err(&named)?;
+    let builder = NodeBuilder::new().config(&config);
+    let builder = builder.signal_handling_mode(SignalHandlingMode::Disabled);
     builder.create::<Ipc>().map_err(refused("making an iceoryx2 node"))
+}
+
+/// Removes what killed processes of this run have left outside its directory.
+pub(crate) fn remove_leftovers(directory: &Path) {
+    let prefix = prefix(directory);
+    for entry in ELSEWHERE.into_iter().filter_map(|place| std::fs::read_dir(place).ok()).flatten() {
+        let Ok(entry) = entry else { continue };
+        if entry.file_name().to_string_lossy().starts_with(&prefix)
+            && let Err(error) = std::fs::remove_file(entry.path())
+        {
+            eprintln!("ringway-compare: removing {}: {error}", entry.path().display());
+        }
+    }
 }
 
 /// A service's name, which no other run has.
@@ -73,7 +106,7 @@ pub(crate) fn ends(pair: &Pair, task: &Task, starter: bool) -> Result<(IceOutlet
 }
 
 fn open_ends(task: &Task, starter: bool) -> Result<(IceOutlet, IceInlet)> {
-    let node = node()?;
+    let node = node(task)?;
     let payload = task.work.payload();
     let open = |direction: &str| -> Result<_> {
         node.service_builder(&name(task, direction)?)
@@ -165,7 +198,7 @@ pub(crate) fn events(pair: &Pair, task: &Task, starter: bool) -> Result<(EventOu
 }
 
 fn open_events(task: &Task, starter: bool) -> Result<(EventOutlet, EventInlet)> {
-    let node = node()?;
+    let node = node(task)?;
     let open = |direction: &str| -> Result<_> {
         node.service_builder(&name(task, direction)?)
             .event()

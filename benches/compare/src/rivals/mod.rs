@@ -130,34 +130,77 @@ impl Rival {
     }
 
     /// Says whether it takes part in a workload.
-    pub(crate) fn does(self, work: Work) -> bool {
-        if let Work::Many { batch, .. } = work {
-            return match self {
-                Self::RingwayMany => true,
-                Self::ArrayQueue | Self::Channel => batch == 1,
-                _ => false,
-            };
-        }
-        if work.batch() > 1 {
-            let batches = matches!(self, Self::Ringway | Self::RingwayMany | Self::Rtrb);
-            return batches || self.is_aeron();
-        }
-        match self {
-            Self::Futex | Self::Iceoryx2Event => matches!(work, Work::Wakeup { .. }),
-            Self::Iceoryx2Request => matches!(work, Work::Latency { .. }),
-            Self::Pipe | Self::Socket | Self::Ringway => true,
-            Self::RingwayMany => work.payload() <= 4096,
-            Self::RingwayInPlace | Self::Aeron | Self::Iceoryx2 => {
-                !matches!(work, Work::Wakeup { .. })
+    pub(crate) fn part(self, work: Work) -> Part {
+        use Part::{LeftOut, NoQuestion, Takes};
+        let long = work.payload() > 4096;
+        match (self, work) {
+            // What there is of one product only where it is at its place.
+            (Self::Futex | Self::Iceoryx2Event, Work::Wakeup { .. }) => Takes,
+            (Self::Futex | Self::Iceoryx2Event, _) => NoQuestion,
+            (Self::Iceoryx2Request, Work::Latency { .. }) => Takes,
+            (Self::Iceoryx2Request, _) => NoQuestion,
+            (Self::RingwayInPlace, Work::Wakeup { .. }) => NoQuestion,
+
+            (Self::RingwayMany, Work::Many { .. }) => Takes,
+            (Self::Ringway | Self::RingwayInPlace, Work::Many { .. }) => NoQuestion,
+            (Self::ArrayQueue | Self::Channel, Work::Many { batch: 1, .. }) => Takes,
+            (Self::Rtrb, Work::Many { .. }) => LeftOut("one producer and one consumer only"),
+            (Self::Aeron | Self::AeronClaim, Work::Many { .. }) => {
+                LeftOut("every subscription gets every message: consumers do not share a stream")
             }
-            // Longer messages cannot be claimed.
-            Self::AeronClaim => !matches!(work, Work::Wakeup { .. }) && work.payload() <= 60 << 10,
-            // Packets are values there: large ones would be boxed, and none written or read.
-            Self::Rtrb | Self::ArrayQueue | Self::Channel => {
-                !matches!(work, Work::Wakeup { .. }) && threads::carries(work.payload())
+            (Self::Iceoryx2, Work::Many { .. }) => {
+                LeftOut("every subscriber gets every sample: consumers do not share a stream")
             }
+            (Self::Pipe | Self::Socket, Work::Many { .. }) => {
+                LeftOut("readers that share it and read through a buffer get torn packets")
+            }
+
+            (Self::Aeron | Self::AeronClaim, Work::Wakeup { .. }) => {
+                LeftOut("its subscribers poll: nobody sleeps who could be woken")
+            }
+            (Self::Iceoryx2, Work::Wakeup { .. }) => NoQuestion,
+            (Self::Rtrb | Self::ArrayQueue, Work::Wakeup { .. }) => LeftOut("has no waiting"),
+            (Self::Channel, Work::Wakeup { .. }) => {
+                LeftOut("wakes threads of one process, not another process")
+            }
+
+            (Self::RingwayInPlace, _) if work.batch() > 1 => {
+                LeftOut("reservations are made one by one")
+            }
+            (Self::ArrayQueue | Self::Channel, _) if work.batch() > 1 => {
+                LeftOut("has no batches: see the same without")
+            }
+            (Self::Pipe | Self::Socket | Self::Iceoryx2, _) if work.batch() > 1 => {
+                LeftOut("sends one packet a call: see the same without batches")
+            }
+            (Self::RingwayMany, _) if long => {
+                LeftOut("as one to one: what differs does not depend on the length")
+            }
+            (Self::AeronClaim, _) if work.payload() > 60 << 10 => {
+                LeftOut("longer messages than an MTU of 64 KiB cannot be claimed")
+            }
+            (Self::Rtrb | Self::ArrayQueue | Self::Channel, _)
+                if !threads::carries(work.payload()) =>
+            {
+                LeftOut(
+                    "carries values: beyond 4 KiB they would be boxed, and a pointer sent in \
+                     place of the bytes",
+                )
+            }
+            _ => Takes,
         }
     }
+}
+
+/// Whether a rival takes part in a workload.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Part {
+    /// It does.
+    Takes,
+    /// It does not, for this reason, which tables must say.
+    LeftOut(&'static str),
+    /// It is only another way to use something that does take part, or a floor of something else.
+    NoQuestion,
 }
 
 /// What all runs share.
@@ -176,6 +219,8 @@ impl Environment {
     pub(crate) fn start() -> Result<Self> {
         peers::supervise()?;
         let scratch = Scratch::create()?;
+        let directory = scratch.path.clone();
+        peers::at_exit(move || iceoryx::remove_leftovers(&directory));
         #[cfg(feature = "aeron")]
         let driver = aeron::Driver::start(&scratch.path)?;
         Ok(Self {

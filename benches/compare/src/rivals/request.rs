@@ -39,7 +39,7 @@ pub(crate) fn client(pair: &Pair, task: &Task) -> Result<(Requests, Responses)> 
 }
 
 fn open_client(task: &Task) -> Result<(Requests, Responses)> {
-    let node = node()?;
+    let node = node(task)?;
     let service = node
         .service_builder(&name(task, "request")?)
         .request_response::<[u8], [u8]>()
@@ -64,7 +64,7 @@ pub(crate) fn server(pair: &Pair, task: &Task) -> Result<(Responder, Requested)>
 }
 
 fn open_server(task: &Task) -> Result<(Responder, Requested)> {
-    let node = node()?;
+    let node = node(task)?;
     let service = node
         .service_builder(&name(task, "request")?)
         .request_response::<[u8], [u8]>()
