@@ -95,18 +95,8 @@ fn no_number_of_a_ring_makes_anybody_panic() {
 /// Every state, of laps before, of and behind the position, short and long, anybody's.
 fn take_words(ring: &Ring, pos: u64) -> Vec<u64> {
     let bits = ring.geometry().bits();
-    let states = [
-        State::Free,
-        State::Ready,
-        State::Reading,
-        State::Released,
-        State::Skipped,
-        State::Claimed,
-        State::Run,
-        State::Closed,
-    ];
     let mut words = vec![1, u64::MAX, u64::MAX << 3, u64::MAX >> 1];
-    for state in states {
+    for state in State::ALL {
         for lap in [0, bits.lap(pos), bits.lap(pos) + 1, bits.lap(bits.last_pos())] {
             for n in [1, 2, bits.max_units()] {
                 for owner in [0, 1, 2, 1023] {

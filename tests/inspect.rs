@@ -258,16 +258,6 @@ fn geometry_of(producers: Side, consumers: Side) -> Geometry {
 /// Words that look like those of the ring, and words that look like nothing.
 fn word() -> impl Strategy<Value = u64> {
     let bits = geometry_of(Side::Multi, Side::Multi).bits();
-    let states = [
-        State::Free,
-        State::Ready,
-        State::Reading,
-        State::Released,
-        State::Skipped,
-        State::Claimed,
-        State::Run,
-        State::Closed,
-    ];
     prop_oneof![
         Just(0),
         Just(u64::MAX),
@@ -275,7 +265,7 @@ fn word() -> impl Strategy<Value = u64> {
         0_u64..40,
         (0_u64..40).prop_map(|pos| pos << 3),
         (0_usize..8, 0_u64..40, 1_u64..=2, 0_u16..=1023)
-            .prop_map(move |(state, pos, n, owner)| bits.pack(states[state], pos, n, owner)),
+            .prop_map(move |(state, pos, n, owner)| bits.pack(State::ALL[state], pos, n, owner)),
     ]
 }
 

@@ -187,17 +187,7 @@ fn the_document_gives_the_states_and_the_widths_of_words_as_compiled() {
         Some((cells.get(1)?.to_lowercase(), cells.get(2)?.parse::<u8>().ok()?))
     });
     let documented: Vec<_> = rows.take(8).collect();
-    let compiled = [
-        State::Free,
-        State::Ready,
-        State::Reading,
-        State::Released,
-        State::Skipped,
-        State::Claimed,
-        State::Run,
-        State::Closed,
-    ];
-    let compiled = compiled.map(|state| (format!("{state:?}").to_lowercase(), state as u8));
+    let compiled = State::ALL.map(|state| (format!("{state:?}").to_lowercase(), state as u8));
     assert_eq!(documented, compiled);
     for k in LOG2_ENTRIES {
         let bits = Bits::new(k);

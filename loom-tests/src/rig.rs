@@ -76,6 +76,23 @@ impl Rig {
         self.ring.start_producer().expect("the words make sense")
     }
 
+    /// The single producer, which has put these.
+    pub(crate) fn producer_of(&self, values: impl IntoIterator<Item = u8>) -> SingleProducer {
+        let mut producer = self.producer();
+        for value in values {
+            assert!(expect_put(self.put_single(&mut producer, value)));
+        }
+        producer
+    }
+
+    /// Puts these into a many-producer ring, as [`EVE`].
+    pub(crate) fn fill(&self, values: impl IntoIterator<Item = u8>) {
+        let cache = ProducerCache::default();
+        for value in values {
+            assert!(expect_put(self.put(&cache, EVE, value)));
+        }
+    }
+
     pub(crate) fn consumer(&self) -> SingleConsumer {
         self.ring.start_consumer().expect("the words make sense")
     }
@@ -120,6 +137,13 @@ impl Rig {
     /// Takes, reads and releases.
     pub(crate) fn get(&self, me: u16) -> Option<u8> {
         self.take(me).map(|taken| self.finish(&taken, me))
+    }
+
+    /// Adopts, reads and releases what a dead consumer held; it is flagged.
+    pub(crate) fn inherit(&self, me: u16) -> Option<u8> {
+        let taken = self.ring.adopt(&self.me(me))?;
+        assert_eq!(taken.redeliveries(), 1, "an unflagged redelivery");
+        Some(self.finish(&taken, me))
     }
 
     /// Reads and releases.

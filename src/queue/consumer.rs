@@ -256,10 +256,7 @@ impl Drop for GiveBack<'_> {
         if self.core.is_here() {
             match &mut self.state {
                 Some(state) => self.core.ring.give_back_single(state, self.taken.pos),
-                None => {
-                    self.core.ring.give_back(&self.taken);
-                    self.core.published();
-                }
+                None => self.core.give_back(&self.taken),
             }
         }
     }

@@ -181,28 +181,40 @@ impl Core {
     #[inline(always)]
     pub(crate) fn take_multi(&self, wait: Wait) -> Result<Taken, GetError> {
         self.check_get()?;
-        if self.ring.hinted()
-            && let Some(taken) = self.adopt()
-        {
+        if let Some(taken) = self.adopt_hinted() {
             return Ok(taken);
         }
+        self.spin_at_head(wait);
+        self.take_at_head(wait)
+    }
+
+    /// Spins for something at the head, where the caller may wait for it.
+    #[inline(always)]
+    fn spin_at_head(&self, wait: Wait) {
         if wait != Wait::No && !self.ring.stamped_at_head() {
             self.spin.for_record_at(self.ring.head_pos(), || self.ring.stamped_at_head());
         }
+    }
+
+    /// Takes the record at the head, or sleeps until there is one.
+    #[inline(always)]
+    fn take_at_head(&self, wait: Wait) -> Result<Taken, GetError> {
         match self.ring.take(self.me) {
             Ok(taken) => {
                 self.probe_now_and_then(taken.pos, taken.n);
                 Ok(taken)
             }
-            Err(missing) => self.wait_for_record(missing, wait, || {
-                if self.ring.hinted()
-                    && let Some(taken) = self.adopt()
-                {
-                    return Ok(taken);
-                }
-                self.ring.take(self.me)
+            Err(missing) => self.wait_for_record(missing, wait, || match self.adopt_hinted() {
+                Some(taken) => Ok(taken),
+                None => self.ring.take(self.me),
             }),
         }
+    }
+
+    /// Adopts a record if the hint says that one lies about.
+    #[inline(always)]
+    fn adopt_hinted(&self) -> Option<Taken> {
+        if self.ring.hinted() { self.adopt() } else { None }
     }
 
     /// Takes up to `max` records of a many-consumer ring, waiting for the first only; appends them to
@@ -217,44 +229,41 @@ impl Core {
             return Ok(0);
         }
         self.check_get()?;
-        let mut count = 0;
-        let ready = self.ring.stamped_at_head()
-            || wait != Wait::No
-                && self.spin.for_record_at(self.ring.head_pos(), || self.ring.stamped_at_head());
-        if !ready || self.ring.hinted() {
-            out.push(self.take_multi(wait)?);
-            count = 1;
+        let start = out.len();
+        match self.adopt_hinted() {
+            Some(taken) => out.push(taken),
+            None => self.spin_at_head(wait),
         }
-        while count < max {
-            let n = self.ring.take_ready(max - count, self.me, out);
-            if n != 0 {
-                let first = &out[out.len() - n];
-                self.probe_now_and_then(first.pos, n as u64 * first.n);
-            } else if count != 0 {
+        while out.len() - start < max {
+            if self.take_run(max - (out.len() - start), out) != 0 {
+                continue;
+            }
+            if out.len() != start {
                 // Whatever is wrong with the next one is said when it is the first.
                 break;
-            } else {
-                out.push(self.take_multi(wait)?);
             }
-            count += n.max(1);
+            out.push(self.take_at_head(wait)?);
         }
         self.room_made_by_taking();
-        Ok(count)
+        Ok(out.len() - start)
     }
 
     /// Takes what lies ready in a many-consumer ring at first sight, up to `max` records; 0 where there is
     /// nothing, or a record lies about that was given back: that one comes first, by `take_multi`.
     #[inline]
     pub(crate) fn take_ready(&self, max: usize, out: &mut Vec<Taken>) -> usize {
-        if self.ring.hinted() {
-            return 0;
+        if self.ring.hinted() { 0 } else { self.take_run(max, out) }
+    }
+
+    /// Takes what lies ready at the head, up to `max` records.
+    #[inline]
+    fn take_run(&self, max: usize, out: &mut Vec<Taken>) -> usize {
+        let count = self.ring.take_ready(max, self.me, out);
+        if count != 0 {
+            let first = &out[out.len() - count];
+            self.probe_now_and_then(first.pos, count as u64 * first.n);
         }
-        let n = self.ring.take_ready(max, self.me, out);
-        if n != 0 {
-            let first = &out[out.len() - n];
-            self.probe_now_and_then(first.pos, n as u64 * first.n);
-        }
-        n
+        count
     }
 
     /// Looks whether the holder of the oldest lease lives, every so many takes: a busy ring is never

@@ -274,9 +274,9 @@ impl Core {
     }
 
     /// Ends a lease by giving the record back.
-    pub(crate) fn give_back(&self, taken: Taken) {
+    pub(crate) fn give_back(&self, taken: &Taken) {
         match self.ring.geometry().consumers {
-            Side::Multi => self.ring.give_back(&taken),
+            Side::Multi => self.ring.give_back(taken),
             Side::Single => self.end_single(|core, state| {
                 core.ring.give_back_single(state, taken.pos);
             }),
@@ -369,7 +369,7 @@ impl Drop for RingLease {
         if let Some(taken) = self.taken.take()
             && self.core.is_here()
         {
-            self.core.give_back(taken);
+            self.core.give_back(&taken);
         }
     }
 }

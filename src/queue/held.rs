@@ -214,7 +214,7 @@ impl Consumer {
         match &mut self.side {
             ConsumerSide::Multi => {
                 for taken in self.held.drain(..) {
-                    self.core.give_back(taken);
+                    self.core.give_back(&taken);
                 }
             }
             ConsumerSide::Single(Some(state), _) => {
@@ -242,9 +242,7 @@ impl Consumer {
 
     #[inline]
     fn keep(&mut self, taken: Taken) -> (&[u8], RecordInfo) {
-        let info = RecordInfo::new(&taken, self.core.ring.timestamp(&taken));
         self.held.push(taken);
-        let taken = &self.held[self.held.len() - 1];
-        (self.core.ring.payload(taken), info)
+        self.show(&self.held[self.held.len() - 1])
     }
 }

@@ -126,8 +126,7 @@ pub(crate) const SPMC_ONCE: Model = Model {
 
 fn spmc_once(case: Case) {
     let rig = Rig::new(Single, Multi);
-    let mut producer = rig.producer();
-    assert!(expect_put(rig.put_single(&mut producer, 30)));
+    let mut producer = rig.producer_of([30]);
     let (ann, bob, putting) = (rig.clone(), rig.clone(), rig.clone());
     let (a, b, ()) = case.three(
         move || ann.get(ANN),

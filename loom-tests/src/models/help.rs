@@ -135,10 +135,7 @@ pub(crate) const RELEASE_DIES: Model = Model {
 
 fn release_dies(case: Case) {
     let rig = Rig::new(Single, Multi);
-    let mut producer = rig.producer();
-    for value in 0..8 {
-        assert!(expect_put(rig.put_single(&mut producer, value)));
-    }
+    let mut producer = rig.producer_of(0..8);
     let (ann, putting) = (rig.clone(), rig.clone());
     let ((), put) = case.two(
         move || {

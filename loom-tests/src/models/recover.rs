@@ -59,19 +59,12 @@ pub(crate) const DEAD_READER: Model = Model {
 
 fn dead_reader(case: Case) {
     let rig = Rig::new(Single, Multi);
-    let mut producer = rig.producer();
-    for value in 0..8 {
-        assert!(expect_put(rig.put_single(&mut producer, value)));
-    }
+    let mut producer = rig.producer_of(0..8);
     let _held = rig.take(ANN).expect("the ring is full");
     rig.kernel.bury(ANN);
     let heir = |id: u16| {
         let rig = rig.clone();
-        move || {
-            let taken = rig.ring.adopt(&rig.me(id))?;
-            assert_eq!(taken.redeliveries(), 1, "an unflagged redelivery");
-            Some(rig.finish(&taken, id))
-        }
+        move || rig.inherit(id)
     };
     let putting = rig.clone();
     let (b, e, put) =
@@ -137,10 +130,7 @@ pub(crate) const RETURNED_BY_PRODUCER: Model = Model {
 
 fn returned_by_producer(case: Case) {
     let rig = Rig::new(Single, Multi);
-    let mut producer = rig.producer();
-    for value in 0..8 {
-        assert!(expect_put(rig.put_single(&mut producer, value)));
-    }
+    rig.producer_of(0..8);
     let _held = rig.take(ANN).expect("the ring is full");
     rig.kernel.bury(ANN);
     let heir = |id: u16| {
@@ -174,10 +164,7 @@ pub(crate) const GIVE_BACK_HINT: Model = Model {
 
 fn give_back_hint(case: Case) {
     let rig = Rig::new(Single, Multi);
-    let mut producer = rig.producer();
-    for value in [30, 31] {
-        assert!(expect_put(rig.put_single(&mut producer, value)));
-    }
+    rig.producer_of([30, 31]);
     let first = rig.take(ANN).expect("just put");
     let second = rig.take(ANN).expect("just put");
     rig.ring.give_back(&first);
@@ -215,7 +202,7 @@ pub(crate) const SCRUB_LEASES_LAPPED: Model = Model {
 
 fn scrub_leases_lapped(case: Case) {
     let rig = Rig::new(Multi, Multi);
-    fill(&rig, 0..8);
+    rig.fill(0..8);
     let first = rig.take(BOB).expect("the ring is full");
     let _held = rig.take(ANN).expect("the ring is full");
     for value in 2..8 {
@@ -250,9 +237,9 @@ pub(crate) const SCRUB_CLAIMS_LAPPED: Model = Model {
 
 fn scrub_claims_lapped(case: Case) {
     let rig = Rig::new(Multi, Multi);
-    fill(&rig, 0..1);
+    rig.fill(0..1);
     let _claim = rig.ring.claim(&ProducerCache::default(), 1, ANN).expect("there is room");
-    fill(&rig, 2..8);
+    rig.fill(2..8);
     rig.kernel.bury(ANN);
     let (successor, bob) = (rig.clone(), rig.clone());
     let ((), put) = case.two(
@@ -265,13 +252,6 @@ fn scrub_claims_lapped(case: Case) {
     // The successor lives: everybody would wait for what its id still wrote.
     let expected = (2..8).chain(put.then_some(30)).collect();
     expect_same(values(&rig.drain()), expected);
-}
-
-fn fill(rig: &Rig, values: std::ops::Range<u8>) {
-    let cache = ProducerCache::default();
-    for value in values {
-        assert!(expect_put(rig.put(&cache, EVE, value)));
-    }
 }
 
 /// A new participant gets the id of a dead one.

@@ -30,10 +30,7 @@ pub(crate) const SPMC_REUSE: Model = Model {
 
 fn spmc_reuse(case: Case) {
     let rig = Rig::new(Single, Multi);
-    let mut producer = rig.producer();
-    for value in 0..8 {
-        assert!(expect_put(rig.put_single(&mut producer, value)));
-    }
+    let mut producer = rig.producer_of(0..8);
     let (ann, bob, putting) = (rig.clone(), rig.clone(), rig.clone());
     let (a, b, put) = case.three(
         move || ann.get(ANN),
@@ -61,16 +58,9 @@ pub(crate) const MPMC_REUSE: Model = Model {
     body: mpmc_reuse,
 };
 
-fn fill(rig: &Rig, count: u8) {
-    let cache = ProducerCache::default();
-    for value in 0..count {
-        assert!(expect_put(rig.put(&cache, EVE, value)));
-    }
-}
-
 fn mpmc_reuse(case: Case) {
     let rig = Rig::new(Multi, Multi);
-    fill(&rig, 7);
+    rig.fill(0..7);
     let (ann, bob, getting) = (rig.clone(), rig.clone(), rig.clone());
     let (a, b, got) = case.three(
         move || expect_put(ann.put(&ProducerCache::default(), ANN, 10)),
@@ -106,7 +96,7 @@ pub(crate) const FRONTIER_LEFT: Model = Model {
 
 fn frontier_left(case: Case) {
     let rig = Rig::of(&Kernel::new(), 16, Multi, Multi, 0);
-    fill(&rig, 16);
+    rig.fill(0..16);
     let frontier = |rig: &Rig| rig.ring.memory().header().frontier.frontier.load(Relaxed);
     let start = frontier(&rig);
     let (ann, bob, eve) = (rig.clone(), rig.clone(), rig.clone());
@@ -136,7 +126,7 @@ pub(crate) const CACHE_SHARED: Model = Model {
 
 fn cache_shared(case: Case) {
     let rig = Rig::new(Multi, Multi);
-    fill(&rig, 8);
+    rig.fill(0..8);
     let cache = Arc::new(ProducerCache::default());
     let (first, second, getting) = (rig.clone(), rig.clone(), rig.clone());
     let (known, known_too) = (Arc::clone(&cache), cache);
@@ -262,10 +252,7 @@ pub(crate) const GIVE_BACK_REUSE: Model = Model {
 
 fn give_back_reuse(case: Case) {
     let rig = Rig::new(Single, Multi);
-    let mut producer = rig.producer();
-    for value in 0..8 {
-        assert!(expect_put(rig.put_single(&mut producer, value)));
-    }
+    let mut producer = rig.producer_of(0..8);
     let held = rig.take(EVE).expect("the ring is full");
     rig.ring.give_back(&held);
     let (ann, bob, putting) = (rig.clone(), rig.clone(), rig.clone());

@@ -34,10 +34,7 @@ fn producer_succeeds(case: Case) {
     let stamped = case.point != "commit_single.before_stamp";
     let expected = if stamped { &[10, 11, 12][..] } else { &[10, 12] };
     assert_eq!(got, expected);
-    let mut third = rig.producer();
-    for value in 0..8 {
-        assert!(expect_put(rig.put_single(&mut third, value)));
-    }
+    rig.producer_of(0..8);
     assert_eq!(rig.drain().len(), 8);
 }
 

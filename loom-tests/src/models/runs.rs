@@ -8,13 +8,6 @@ use crate::rig::{
     ANN, BOB, EVE, Multi, Rig, Single, expect_order, expect_put, expect_same, values,
 };
 
-pub(super) fn fill(rig: &Rig, values: std::ops::Range<u8>) {
-    let cache = ProducerCache::default();
-    for value in values {
-        assert!(expect_put(rig.put(&cache, EVE, value)));
-    }
-}
-
 pub(crate) const RUN_OR_ONE: Model = Model {
     name: "run_or_one",
     promise: "of two consumers one takes a run, the other one record at a time, helping: each record \
@@ -29,10 +22,7 @@ pub(crate) const RUN_OR_ONE: Model = Model {
 
 fn run_or_one(case: Case) {
     let rig = Rig::new(Single, Multi);
-    let mut producer = rig.producer();
-    for value in 30..33 {
-        assert!(expect_put(rig.put_single(&mut producer, value)));
-    }
+    rig.producer_of(30..33);
     let (ann, bob) = (rig.clone(), rig.clone());
     let (a, b) = case.two(
         move || ann.get_two(ANN),
@@ -56,8 +46,7 @@ pub(crate) const RUN_OR_RUN: Model = Model {
 
 fn run_or_run(case: Case) {
     let rig = Rig::new(Single, Multi);
-    let mut producer = rig.producer();
-    assert!(expect_put(rig.put_single(&mut producer, 30)));
+    let mut producer = rig.producer_of([30]);
     let (ann, bob, putting) = (rig.clone(), rig.clone(), rig.clone());
     let (a, b, ()) = case.three(
         move || ann.get_two(ANN),
@@ -90,10 +79,7 @@ pub(crate) const RUN_REUSE: Model = Model {
 
 fn run_reuse(case: Case) {
     let rig = Rig::new(Single, Multi);
-    let mut producer = rig.producer();
-    for value in 0..8 {
-        assert!(expect_put(rig.put_single(&mut producer, value)));
-    }
+    let mut producer = rig.producer_of(0..8);
     let (ann, bob, putting) = (rig.clone(), rig.clone(), rig.clone());
     let (a, b, put) = case.three(
         move || {
@@ -123,7 +109,7 @@ pub(crate) const RUN_ROOM: Model = Model {
 
 fn run_room(case: Case) {
     let rig = Rig::of(&Kernel::new(), 16, Multi, Multi, 0);
-    fill(&rig, 0..16);
+    rig.fill(0..16);
     let (ann, putting) = (rig.clone(), rig.clone());
     let put_once = |rig: &Rig, value: u8| match rig.ring.claim(&ProducerCache::default(), 2, EVE) {
         Ok(mut claim) => {
@@ -155,10 +141,7 @@ pub(crate) const RUN_WHILE_LAPPED: Model = Model {
 
 fn run_while_lapped(case: Case) {
     let rig = Rig::new(Single, Multi);
-    let mut producer = rig.producer();
-    for value in [30, 31] {
-        assert!(expect_put(rig.put_single(&mut producer, value)));
-    }
+    let mut producer = rig.producer_of([30, 31]);
     let (ann, bob) = (rig.clone(), rig.clone());
     let (late, (mut got, put)) = case.two(
         move || {
@@ -202,10 +185,7 @@ pub(crate) const RUN_GIVEN_BACK: Model = Model {
 
 fn run_given_back(case: Case) {
     let rig = Rig::new(Single, Multi);
-    let mut producer = rig.producer();
-    for value in 0..8 {
-        assert!(expect_put(rig.put_single(&mut producer, value)));
-    }
+    let mut producer = rig.producer_of(0..8);
     let run = rig.take_two(ANN);
     let (ann, bob, putting) = (rig.clone(), rig.clone(), rig.clone());
     let (got, b, put) = case.three(

@@ -3,7 +3,6 @@
 use ringway::shm::recovery;
 use ringway::shm::ring::ProducerCache;
 
-use super::runs::fill;
 use crate::harness::{Case, Model, die_at};
 use crate::rig::{ANN, BOB, EVE, Multi, Rig, expect_put, expect_same, values};
 
@@ -21,7 +20,7 @@ pub(crate) const RUN_TAKER_DIES: Model = Model {
 
 fn run_taker_dies(case: Case) {
     let rig = Rig::new(Multi, Multi);
-    fill(&rig, 0..8);
+    rig.fill(0..8);
     let (ann, bob, putting) = (rig.clone(), rig.clone(), rig.clone());
     let ((), b, put) = case.three(
         move || {
@@ -65,16 +64,12 @@ pub(crate) const RUN_HEIRS: Model = Model {
 
 fn run_heirs(case: Case) {
     let rig = Rig::new(Multi, Multi);
-    fill(&rig, 0..3);
+    rig.fill(0..3);
     assert!(die_at(case.point, || rig.take_two(ANN)).is_none());
     rig.kernel.bury(ANN);
     let heir = |id: u16| {
         let rig = rig.clone();
-        move || {
-            let taken = rig.ring.adopt(&rig.me(id))?;
-            assert_eq!(taken.redeliveries(), 1, "an unflagged redelivery");
-            Some(rig.finish(&taken, id))
-        }
+        move || rig.inherit(id)
     };
     let returning = rig.clone();
     let (b, e, _) = case.three(heir(BOB), heir(EVE), move || {
@@ -101,7 +96,7 @@ pub(crate) const RUN_SCRUBBED: Model = Model {
 
 fn run_scrubbed(case: Case) {
     let rig = Rig::new(Multi, Multi);
-    fill(&rig, 0..2);
+    rig.fill(0..2);
     assert!(die_at(case.point, || rig.take_two(ANN)).is_none());
     rig.kernel.bury(ANN);
     let (successor, bob) = (rig.clone(), rig.clone());
@@ -141,7 +136,7 @@ pub(crate) const SCRUB_BEHIND_RUN: Model = Model {
 
 fn scrub_behind_run(case: Case) {
     let rig = Rig::new(Multi, Multi);
-    fill(&rig, 0..3);
+    rig.fill(0..3);
     let (bob, successor) = (rig.clone(), rig.clone());
     let (run, held) = case.two(
         move || bob.take_two(BOB),

@@ -284,10 +284,7 @@ pub(crate) const ROOM_SPMC: Model = Model {
 
 fn room_spmc(case: Case) {
     let rig = Rig::of(&Kernel::new(), 16, Single, Multi, 0);
-    let mut producer = rig.producer();
-    for value in 0..16 {
-        assert!(expect_put(rig.put_single(&mut producer, value)));
-    }
+    let mut producer = rig.producer_of(0..16);
     let releaser = |id: u16| {
         let rig = rig.clone();
         let taken = rig.take(id).expect("the ring is full");

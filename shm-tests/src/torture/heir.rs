@@ -1,5 +1,6 @@
-//! A scene of its own: somebody dies with all it can hold, and whoever gets its place dies of undoing
-//! that. Among processes at work others are mostly quicker to recover what a dead one held.
+//! A scene of its own: somebody dies with all it can hold, and whoever gets its place, or comes to what
+//! it left, dies of undoing that. Among processes at work others are mostly quicker to recover what a
+//! dead one held.
 
 use ringway::queue::{QueueConfig, Side};
 
@@ -7,8 +8,12 @@ use crate::peer::Peer;
 use crate::torture::arena::{Arena, Wedged};
 use crate::torture::points::{POINTS, Shape};
 
-/// What a joiner comes to that gets a dead one's place.
-const UNDOING: [&str; 6] = [
+/// What somebody comes to that has a place of its own, and looks at what the dead one left.
+const LOOKING: &str = "recover.locked";
+
+/// What a joiner comes to that gets the dead one's place; and [`LOOKING`].
+const UNDOING: [&str; 7] = [
+    LOOKING,
     "return.between_word_and_hint",
     "recover.before_skip",
     "recover.after_skip",
@@ -34,8 +39,9 @@ impl Arena<'_> {
             consumers: shape.consumers,
             ..QueueConfig::default()
         };
-        // One place for us, one for them.
-        let queue = self.place.queue("haunted", config).with_max_participants(2);
+        // One place for us, one for the dead one; its heir has to take it where there is no third.
+        let places = if *name == LOOKING { 3 } else { 2 };
+        let queue = self.place.queue("haunted", config).with_max_participants(places);
         let queue = queue.expect("a valid number of places");
         let open = format!("open q {}", queue.to_json());
         let put = |text: &str| queue.put_timeout(text.as_bytes(), crate::WATCHDOG);
@@ -49,7 +55,9 @@ impl Arena<'_> {
         first.kill();
         self.session.killed(None);
         wrong.extend(put("behind").err().map(|error| format!("{error:?}")));
-        self.play(point, &[open])?;
+        let mut commands = vec![open];
+        commands.extend((*name == LOOKING).then(|| "get q".to_owned()));
+        self.play(point, &commands)?;
         let mut got = Vec::new();
         for _ in 0..2 {
             match queue.get_timeout(crate::WATCHDOG) {

@@ -237,13 +237,8 @@ impl Ring {
 
     /// Checks a record just taken; a bad one is released, so that it wedges nobody.
     #[inline(always)]
-    fn checked(&self, pos: u64, n: u64, me: u16) -> Result<Taken, Missing> {
+    pub(super) fn checked(&self, pos: u64, n: u64, me: u16) -> Result<Taken, Missing> {
         self.describe_taken(pos, n).inspect_err(|_| self.release_units(pos, n, me))
-    }
-
-    /// As `checked`, of a record that was adopted: what is wrong with it was said before.
-    pub(super) fn checked_again(&self, pos: u64, n: u64, me: u16) -> Option<Taken> {
-        self.checked(pos, n, me).ok()
     }
 
     /// Acknowledges a record: it is never delivered again. The caller then wakes producers that wait

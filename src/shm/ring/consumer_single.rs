@@ -148,7 +148,7 @@ impl Ring {
         Self::append(entry, taken.len(), out);
         crate::sync::crash_point("ack_single.before_stamp");
         if pos != mine.alone {
-            // SYNC released: as in `end_record`.
+            // SYNC released: as in `stamp_released`.
             entry.stamp.store(bits.pack(State::Released, pos, 1, 0), Release);
             crate::sync::crash_point("ack_single.after_stamp");
         }
@@ -352,10 +352,7 @@ impl Ring {
             #[cfg(not(loom))]
             self.hand_back_lines(taken);
             crate::sync::crash_point("ack_single.before_stamp");
-            let word = self.bits.pack(State::Released, taken.pos, taken.n, 0);
-            // SYNC released: as in `end_record`.
-            self.memory().entry(taken.pos).stamp.store(word, Release);
-            crate::sync::crash_point("ack_single.after_stamp");
+            self.stamp_released(taken.pos, taken.n);
             if taken.pos == mine.head.pos {
                 mine.head = mine.head.plus(taken.n, 1);
             }
@@ -370,15 +367,10 @@ impl Ring {
 
     #[inline(always)]
     fn end_record(&self, mine: &mut SingleConsumer, pos: u64, n: u64) {
-        let word = self.bits.pack(State::Released, pos, n, 0);
         crate::sync::crash_point("ack_single.before_stamp");
         let oldest = pos == mine.head.pos;
-        // SYNC released: an acknowledgement out of order is here before it is in the head, and never
-        // only in a lazy word, or acknowledged packets come back. Ordered before the producer's next
-        // stamp by the head.
         if !oldest || pos != mine.alone {
-            self.memory().entry(pos).stamp.store(word, Release);
-            crate::sync::crash_point("ack_single.after_stamp");
+            self.stamp_released(pos, n);
         }
         if !oldest {
             return;
@@ -388,6 +380,16 @@ impl Ring {
             self.roll_head(mine);
         }
         self.store_head(mine);
+    }
+
+    #[inline(always)]
+    fn stamp_released(&self, pos: u64, n: u64) {
+        let word = self.bits.pack(State::Released, pos, n, 0);
+        // SYNC released: an acknowledgement out of order is here before it is in the head, and never
+        // only in a lazy word, or acknowledged packets come back. Ordered before the producer's next
+        // stamp by the head.
+        self.memory().entry(pos).stamp.store(word, Release);
+        crate::sync::crash_point("ack_single.after_stamp");
     }
 
     /// Moves the head over what was acknowledged out of order.

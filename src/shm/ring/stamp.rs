@@ -39,6 +39,18 @@ pub enum State {
 }
 
 impl State {
+    /// All of them, in the order of their numbers.
+    pub const ALL: [Self; 8] = [
+        Self::Free,
+        Self::Ready,
+        Self::Reading,
+        Self::Released,
+        Self::Skipped,
+        Self::Claimed,
+        Self::Run,
+        Self::Closed,
+    ];
+
     const fn from_bits(bits: u64) -> Self {
         match bits & 7 {
             1 => Self::Ready,
@@ -205,26 +217,16 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
 
-    const STATES: [State; 7] = [
-        State::Ready,
-        State::Reading,
-        State::Released,
-        State::Skipped,
-        State::Claimed,
-        State::Run,
-        State::Closed,
-    ];
-
     proptest! {
         #[test]
         fn a_packed_stamp_unpacks_to_itself(
-            log2 in 3u32..=20, pos_seed: u64, n_seed: u64, owner in 0u16..=1023, state in 0usize..7,
+            log2 in 3u32..=20, pos_seed: u64, n_seed: u64, owner in 0u16..=1023, state in 0usize..8,
         ) {
             let bits = Bits::new(log2);
             let pos = pos_seed % bits.last_pos();
             let n = n_seed % bits.max_units() + 1;
-            let stamp = bits.unpack(bits.pack(STATES[state], pos, n, owner));
-            prop_assert_eq!(stamp, Stamp { lap: bits.lap(pos), n, owner, state: STATES[state] });
+            let stamp = bits.unpack(bits.pack(State::ALL[state], pos, n, owner));
+            prop_assert_eq!(stamp, Stamp { lap: bits.lap(pos), n, owner, state: State::ALL[state] });
         }
 
         #[test]
