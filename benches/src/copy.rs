@@ -71,6 +71,10 @@ impl Outlet for BareOutlet {
         }
         Ok(())
     }
+
+    fn source(&mut self) -> Option<&mut Source> {
+        self.private.as_mut()
+    }
 }
 
 /// Reads chunks.

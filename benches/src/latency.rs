@@ -231,6 +231,7 @@ pub(crate) fn ping(
     let mut sequence = 0;
     let mut round = |sequence: &mut u64| -> Result<()> {
         outlet.send(*sequence, 1)?;
+        outlet.prepare(*sequence + 1);
         inlet.receive(*sequence, 1)?;
         *sequence += 1;
         Ok(())
@@ -271,6 +272,7 @@ pub(crate) fn pong(
 ) -> Result<()> {
     pair.meet();
     for sequence in 0..plan.all_rounds() {
+        outlet.prepare(sequence);
         inlet.receive(sequence, 1)?;
         outlet.send(sequence, 1)?;
     }

@@ -140,6 +140,10 @@ impl Outlet for RingOutlet {
         let (_, error) = producer.put_many(RecordKind::RAW, &payloads, Wait::Forever);
         error.map_or(Ok(()), |error| Err(failed(error)))
     }
+
+    fn source(&mut self) -> Option<&mut Source> {
+        self.private.as_mut()
+    }
 }
 
 /// The receiving end of a ring.

@@ -6,6 +6,7 @@ use clap::ValueEnum;
 use serde::{Deserialize, Serialize};
 
 use crate::error::Result;
+use crate::payload::Source;
 use crate::sizing::RingSize;
 
 /// The sending end. It writes every byte of every payload (`payload::write`).
@@ -15,6 +16,20 @@ pub(crate) trait Outlet {
     /// # Errors
     /// When the transport refuses for good.
     fn send(&mut self, first: u64, n: usize) -> Result<()>;
+
+    /// Where payloads are made before they are sent; none where they are written in place.
+    fn source(&mut self) -> Option<&mut Source> {
+        None
+    }
+
+    /// Makes the payload of the packet that is sent next, while nobody waits for it: what a ping-pong
+    /// measures is the way of a payload, not how it came about.
+    #[inline]
+    fn prepare(&mut self, next: u64) {
+        if let Some(source) = self.source() {
+            source.make(next, 1);
+        }
+    }
 }
 
 /// The receiving end. It reads every byte of every payload (`payload::read`).

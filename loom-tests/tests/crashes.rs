@@ -16,7 +16,7 @@ use std::sync::Mutex;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
-use ringway::shm::layout::RING_OPEN;
+use ringway::shm::layout::{INLINE_BYTES, RING_OPEN};
 use ringway::shm::peers::{Peers, Woken};
 use ringway::shm::recovery;
 use ringway::shm::ring::{
@@ -176,13 +176,23 @@ impl World {
         packets.len() - 1
     }
 
+    /// The packet that is taken next, if nobody died and left that open.
+    fn next_fresh(&self) -> Option<usize> {
+        let packets = self.packets.borrow();
+        let fresh = |packet: &Packet| packet.committed && packet.exposures == 0;
+        packets.iter().position(fresh).filter(|_| self.deaths.get() == 0)
+    }
+
     fn packet(&self, number: usize, f: impl FnOnce(&mut Packet)) {
         f(&mut self.packets.borrow_mut()[number]);
     }
 
     /// Enters a delivery into the books.
     fn exposed(&self, taken: &Taken) -> usize {
-        let bytes = self.ring.payload(taken);
+        self.delivered(self.ring.payload(taken), taken)
+    }
+
+    fn delivered(&self, bytes: &[u8], taken: &Taken) -> usize {
         let number = u64::from_le_bytes(bytes[..8].try_into().unwrap()) as usize;
         assert_eq!(bytes, payload(number, bytes.len()), "a torn packet");
         self.packet(number, |packet| {
@@ -261,12 +271,14 @@ impl<'a> Person<'a> {
         let ring = self.ring();
         let number = self.world.packets.borrow().len();
         let bytes = payload(number, len);
-        if let Some(mine) = &mut self.producer
-            && bytes.len() <= ring.geometry().inline_bytes()
-        {
+        if bytes.len() <= ring.geometry().inline_bytes() {
             // What dies in there has a number, committed or not.
             assert_eq!(self.world.new_packet(), number);
-            if ring.put_plain(mine, 0, &bytes) {
+            let done = match &mut self.producer {
+                Some(mine) => ring.put_plain(mine, 0, &bytes),
+                None => ring.put_plain_multi(&self.cache, 0, &bytes, self.id).is_some(),
+            };
+            if done {
                 self.world.packet(number, |packet| packet.committed = true);
                 return Ok(number);
             }
@@ -326,6 +338,29 @@ impl<'a> Person<'a> {
             self.leases.push((taken, number));
         }
         count
+    }
+
+    /// Takes the next packet and acknowledges it: at once, where it is known which packet that is, so that
+    /// the books are right when somebody dies of it.
+    fn get(&mut self) {
+        let ring = self.ring();
+        if let Some(number) = self.world.next_fresh() {
+            self.world.packet(number, |packet| packet.ack_begun = true);
+            let mut bytes = Vec::with_capacity(INLINE_BYTES);
+            let taken = match &mut self.consumer {
+                Some(mine) => ring.get_plain(mine, &mut bytes),
+                None => ring.get_plain_multi(self.id, |pos| pos & 1 == 0, &mut bytes),
+            };
+            if let Some(taken) = taken {
+                assert_eq!(self.world.delivered(&bytes, &taken), number);
+                self.world.packet(number, |packet| packet.acked = true);
+                return;
+            }
+            self.world.packet(number, |packet| packet.ack_begun = false);
+        }
+        if self.take().is_ok() {
+            self.ack(self.leases.len() - 1);
+        }
     }
 
     fn adopt(&mut self) -> bool {
@@ -397,6 +432,7 @@ impl<'a> Person<'a> {
             Step::Run if self.producer.is_none() => drop(self.put_run()),
             Step::Run => {}
             Step::Take => drop(self.take()),
+            Step::Get => self.get(),
             Step::TakeRun(max) if self.consumer.is_none() => _ = self.take_run(max),
             Step::TakeRun(max) => (0..max).for_each(|_| _ = self.take()),
             Step::Adopt => _ = self.adopt(),
@@ -490,6 +526,7 @@ enum Step {
     Put(usize),
     Run,
     Take,
+    Get,
     TakeRun(usize),
     Adopt,
     Ack(usize),
@@ -518,12 +555,27 @@ const LARGE: usize = 100;
 
 /// The scenarios that are written down: each operation, alone and behind others.
 fn written() -> Vec<Vec<Step>> {
-    use Step::{Abandon, Ack, AckAll, Adopt, Close, GiveBack, Put, Roles, Run, Take, TakeRun};
+    use Step::{Abandon, Ack, AckAll, Adopt, Close, Get, GiveBack, Put, Roles, Run, Take, TakeRun};
     vec![
         vec![Put(8), Put(LARGE), Put(8), Take, Ack(0), Take, Take, Ack(1), Ack(0)],
         vec![Run, Take, Ack(0), Run, Put(8), Take, Take, Ack(1), Take, Ack(0), Ack(0)],
         vec![Put(8), Take, GiveBack(0), Adopt, Ack(0), Put(8), Take, GiveBack(0), Take, Ack(0)],
         vec![Put(8), Put(8), Take, Take, GiveBack(0), GiveBack(0), Adopt, Adopt, Ack(0), Ack(0)],
+        vec![
+            Put(8),
+            Get,
+            Put(8),
+            Put(8),
+            Get,
+            Put(LARGE),
+            Get,
+            Get,
+            Put(8),
+            Take,
+            Put(8),
+            Get,
+            Ack(0),
+        ],
         vec![Abandon(2), Put(8), Abandon(1), Take, Ack(0), Put(LARGE), Take, Ack(0)],
         vec![Put(8), Close, Take, Ack(0), Take, Put(8), Take],
         vec![Put(8), Take, Close, Take, Ack(0), Take],
@@ -595,7 +647,8 @@ fn random_steps(state: &mut u64) -> Vec<Step> {
         .map(|_| match random(state, 20) {
             0..6 => Step::Put(if random(state, 3) == 0 { LARGE } else { 8 }),
             6 => Step::Run,
-            7..10 => Step::Take,
+            7 | 8 => Step::Take,
+            9 => Step::Get,
             10 | 11 => Step::TakeRun(2 + random(state, 2) as usize),
             12 | 13 => Step::Ack(random(state, 4) as usize),
             14 => Step::AckAll,

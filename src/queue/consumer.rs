@@ -77,20 +77,34 @@ impl Consumer {
     /// See [`GetError`].
     #[inline]
     pub fn get_into(&mut self, out: &mut Vec<u8>, wait: Wait) -> Result<RecordInfo, GetError> {
-        if let ConsumerSide::Single(Some(state), _) = &mut self.side {
-            if let Some(info) = self.core.get_plain(state, out) {
-                return Ok(info);
+        let core = &*self.core;
+        match &mut self.side {
+            ConsumerSide::Single(Some(state), _) => {
+                if let Some(info) = core.get_plain(state, out) {
+                    return Ok(info);
+                }
+                if core.spin_for_next(state, wait)
+                    && let Some(info) = core.get_stamped(state, out)
+                {
+                    return Ok(info);
+                }
             }
-            if self.core.spin_for_next(state, wait)
-                && let Some(info) = self.core.get_plain(state, out)
-            {
-                return Ok(info);
+            ConsumerSide::Multi => {
+                if let Some(info) = core.get_plain_multi(out) {
+                    return Ok(info);
+                }
+                if core.spin_for_head(wait)
+                    && let Some(info) = core.get_plain_multi(out)
+                {
+                    return Ok(info);
+                }
             }
+            ConsumerSide::Single(None, _) => {}
         }
         self.get_otherwise(out, wait)
     }
 
-    /// The other ways: out of line, since they would cost the first one registers.
+    /// The other ways, after spinning: out of line, since they would cost the first one registers.
     #[inline(never)]
     fn get_otherwise(&mut self, out: &mut Vec<u8>, wait: Wait) -> Result<RecordInfo, GetError> {
         match &self.side {
@@ -105,7 +119,7 @@ impl Consumer {
         self.unpark();
         if let ConsumerSide::Single(Some(state), _) = &mut self.side {
             let core = &*self.core;
-            let taken = core.take_single(state, wait)?;
+            let taken = core.take_single_slowly(state, wait)?;
             core.ring.read(&taken, out);
             let info = RecordInfo::new(&taken, core.ring.timestamp(&taken));
             core.ring.ack_single(state, &taken);

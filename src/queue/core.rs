@@ -4,6 +4,8 @@
 use std::sync::atomic::AtomicUsize;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 
+use crossbeam_utils::CachePadded;
+
 use crate::error::{GetError, OpenError, PutError};
 use crate::events;
 use crate::queue::Wait;
@@ -62,7 +64,8 @@ pub(crate) struct Core {
     pub(crate) slot_waiters: AtomicUsize,
     /// Leases of a single-consumer ring that have not ended.
     pub(crate) leases: AtomicUsize,
-    pub(crate) spin: Spin,
+    /// On lines of its own: who waits writes it, and others of this process may put meanwhile.
+    pub(crate) spin: CachePadded<Spin>,
 }
 
 impl std::fmt::Debug for Core {
@@ -93,7 +96,7 @@ impl Core {
             slot_back: Condvar::new(),
             slot_waiters: AtomicUsize::new(0),
             leases: AtomicUsize::new(0),
-            spin: Spin::default(),
+            spin: CachePadded::default(),
             ring,
             home,
         }
@@ -181,18 +184,27 @@ impl Core {
     #[inline(always)]
     pub(crate) fn take_multi(&self, wait: Wait) -> Result<Taken, GetError> {
         self.check_get()?;
-        if let Some(taken) = self.adopt_hinted() {
-            return Ok(taken);
+        if !self.ring.hinted() {
+            self.spin_at_head(wait);
         }
-        self.spin_at_head(wait);
-        self.take_at_head(wait)
+        self.take_multi_at_once(wait)
+    }
+
+    /// As [`Core::take_multi`], for a caller that has spun: sleeps where there is nothing.
+    #[inline(always)]
+    pub(crate) fn take_multi_at_once(&self, wait: Wait) -> Result<Taken, GetError> {
+        self.check_get()?;
+        match self.adopt_hinted() {
+            Some(taken) => Ok(taken),
+            None => self.take_at_head(wait),
+        }
     }
 
     /// Spins for something at the head, where the caller may wait for it.
     #[inline(always)]
     fn spin_at_head(&self, wait: Wait) {
         if wait != Wait::No && !self.ring.stamped_at_head() {
-            self.spin.for_record_at(self.ring.head_pos(), || self.ring.stamped_at_head());
+            self.spin_for_head(wait);
         }
     }
 
@@ -269,7 +281,7 @@ impl Core {
     /// Looks whether the holder of the oldest lease lives, every so many takes: a busy ring is never
     /// idle, and would notice only once it is full.
     #[inline(always)]
-    fn probe_now_and_then(&self, pos: u64, n: u64) {
+    pub(crate) fn probe_now_and_then(&self, pos: u64, n: u64) {
         if pos & 0x3ff < n {
             self.probe();
         }

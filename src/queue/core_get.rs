@@ -126,17 +126,50 @@ impl Core {
         if !self.is_here() || self.ring.is_destroyed() {
             return None;
         }
+        self.get_stamped(mine, out)
+    }
+
+    /// As [`Core::get_plain`], for a caller that has just waited by [`Core::spin_for_next`].
+    #[inline(always)]
+    pub(crate) fn get_stamped(
+        &self,
+        mine: &mut SingleConsumer,
+        out: &mut Vec<u8>,
+    ) -> Option<RecordInfo> {
         let taken = self.ring.get_plain(mine, out)?;
         let info = RecordInfo::new(&taken, self.ring.timestamp(&taken));
         self.room_made();
         Some(info)
     }
 
-    /// Takes, copies and acknowledges a record of a many-consumer ring.
+    /// Takes, copies and acknowledges what lies ready for many consumers, if that needs nothing else.
     #[inline(always)]
+    pub(crate) fn get_plain_multi(&self, out: &mut Vec<u8>) -> Option<RecordInfo> {
+        if !self.is_here() || self.ring.is_destroyed() || self.ring.hinted() {
+            return None;
+        }
+        let alone = |pos| !self.spin.is_stream(pos);
+        let taken = self.ring.get_plain_multi(self.me, alone, out)?;
+        self.probe_now_and_then(taken.pos, 1);
+        let info = RecordInfo::new(&taken, self.ring.timestamp(&taken));
+        self.room_made();
+        Some(info)
+    }
+
+    /// Spins for something at the head where the caller may wait for it; says whether there is.
+    #[inline(never)]
+    pub(crate) fn spin_for_head(&self, wait: Wait) -> bool {
+        if wait == Wait::No || !self.is_here() {
+            return false;
+        }
+        self.spin.pace_at(self.ring.head_pos());
+        self.spin.for_record(|| self.ring.stamped_at_head().then_some(())).is_some()
+    }
+
+    /// Takes, copies and acknowledges a record of a many-consumer ring, for a caller that has spun.
     pub(crate) fn get_multi(&self, out: &mut Vec<u8>, wait: Wait) -> Result<RecordInfo, GetError> {
         out.clear();
-        let taken = self.take_multi(wait)?;
+        let taken = self.take_multi_at_once(wait)?;
         self.room_made_by_taking();
         self.ring.read(&taken, out);
         let info = RecordInfo::new(&taken, self.ring.timestamp(&taken));
@@ -183,16 +216,19 @@ impl Core {
         if wait == Wait::No || !self.is_here() {
             return false;
         }
-        let pos = mine.next_pos();
-        let found = self.spin.for_record_at(pos, || self.ring.stamped_at_cursor(mine));
-        if !self.spin.is_stream(pos) {
+        if !self.spin.pace_at(mine.next_pos()) {
             mine.comes_alone();
         }
-        found
+        self.spin.for_record(|| self.ring.stamped_at_cursor(mine).then_some(())).is_some()
     }
 
+    /// As [`Core::take_single`], for a caller that has spun: sleeps where there is nothing.
     #[inline(never)]
-    fn take_single_slowly(&self, mine: &mut SingleConsumer, wait: Wait) -> Result<Taken, GetError> {
+    pub(crate) fn take_single_slowly(
+        &self,
+        mine: &mut SingleConsumer,
+        wait: Wait,
+    ) -> Result<Taken, GetError> {
         self.check_get()?;
         let missing = match self.next_single(mine) {
             Ok(taken) => return Ok(taken),

@@ -47,9 +47,26 @@ impl Core {
     #[inline]
     pub(crate) fn put_record(&self, kind: u8, payload: &[u8], wait: Wait) -> Result<(), PutError> {
         match self.ring.geometry().producers {
+            Side::Multi if self.put_plain_multi(&self.cache, kind, payload) => Ok(()),
             Side::Multi => self.put_multi(&self.cache, kind, payload, wait),
             Side::Single => self.put_shared(kind, payload, wait),
         }
+    }
+
+    /// Puts one record into a many-producer ring, where nothing has to be looked at or waited for, and the
+    /// record is small; `false` if that is not so, and nothing was put.
+    #[inline(always)]
+    pub(crate) fn put_plain_multi(&self, cache: &ProducerCache, kind: u8, payload: &[u8]) -> bool {
+        // RELAXED: a hint that a large record waits for room.
+        if !self.is_here() || self.header().shared.large_claim.load(Ordering::Relaxed) != 0 {
+            return false;
+        }
+        let Some(claim) = self.ring.put_plain_multi(cache, kind, payload, self.me) else {
+            return false;
+        };
+        self.published();
+        self.ring.sample_high_water_shared(cache, &claim);
+        true
     }
 
     /// Puts one record into a many-producer ring.

@@ -72,12 +72,11 @@ impl Producer {
     /// See [`PutError`].
     #[inline]
     pub fn put(&mut self, kind: RecordKind, payload: &[u8], wait: Wait) -> Result<(), PutError> {
-        if let ProducerSide::Single(state, _) = &mut self.side
-            && self.core.put_plain(state, kind.0, payload)
-        {
-            return Ok(());
-        }
-        self.put_otherwise(kind, payload, wait)
+        let done = match &mut self.side {
+            ProducerSide::Single(state, _) => self.core.put_plain(state, kind.0, payload),
+            ProducerSide::Multi(cache) => self.core.put_plain_multi(cache, kind.0, payload),
+        };
+        if done { Ok(()) } else { self.put_otherwise(kind, payload, wait) }
     }
 
     /// The other ways: out of line, since they would cost the first one registers.

@@ -177,6 +177,7 @@ pub(crate) fn measure(
             let mut before = clock.ticks();
             for sequence in work.warm_up()..work.warm_up() + rounds {
                 outlet.send(sequence, 1)?;
+                outlet.prepare(sequence + 1);
                 inlet.receive(sequence, 1)?;
                 let after = clock.ticks();
                 samples.push(after.wrapping_sub(before));
@@ -240,6 +241,7 @@ pub(crate) fn answer(
     match work {
         Work::Latency { rounds, .. } => {
             for sequence in 0..work.warm_up() + rounds {
+                outlet.prepare(sequence);
                 inlet.receive(sequence, 1)?;
                 outlet.send(sequence, 1)?;
             }

@@ -16,7 +16,7 @@
 
 use super::stamp::{Mark, Stamp, State};
 use super::{Missing, RETRY_LIMIT, Ring, Taken};
-use crate::shm::layout::RING_DESTROYED;
+use crate::shm::layout::{INLINE_BYTES, RING_DESTROYED};
 use crate::shm::storage::Side;
 use crate::sync::Ordering::{AcqRel, Acquire, Relaxed, Release};
 use crate::sync::{crash_point, mutant, weaken};
@@ -98,6 +98,41 @@ impl Ring {
             }
         }
         self.take_slowly(me)
+    }
+
+    /// Takes the oldest record that nobody was given, puts its payload into `out`, and acknowledges it, if
+    /// it is what it nearly always is: of one unit, ready, its payload in its entry, and nobody is faster.
+    /// `alone` says of a position whether its record came alone (see [`Ring::release_alone`]). The caller
+    /// then wakes a producer that waits for room.
+    #[inline(always)]
+    pub fn get_plain_multi(
+        &self,
+        me: u16,
+        alone: impl FnOnce(u64) -> bool,
+        out: &mut Vec<u8>,
+    ) -> Option<Taken> {
+        let (head_word, head) = self.load_head();
+        let (entry, bits) = (self.memory().entry(head.pos), self.bits);
+        // SYNC committed (pairs with `stamp_ready`).
+        let stamp = entry.stamp.load(weaken("stamp_not_acquired", Acquire));
+        if stamp != bits.pack(State::Ready, head.pos, 1, 0) || out.capacity() < INLINE_BYTES {
+            return None;
+        }
+        // What is read of it holds if it is ours then: it lay there as it does.
+        let taken = self.describe_inline(entry, head.pos)?;
+        let (word, take) = self.load_take(head.pos);
+        let fresh = take.lap < bits.lap(head.pos);
+        if !fresh || !self.take_at((head_word, head), word, 1, me) {
+            return None;
+        }
+        out.clear();
+        Self::append(entry, taken.len(), out);
+        if !alone(head.pos) {
+            self.hand_back(&taken);
+        }
+        self.release_units(head.pos, 1, me);
+        self.help_frontier_now_and_then(&taken);
+        Some(taken)
     }
 
     /// Takes the record at the head, which was READY while its take word was `older`, unless somebody

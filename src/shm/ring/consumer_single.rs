@@ -29,6 +29,10 @@ pub struct SingleConsumer {
     head: Mark,
     /// The next record to look at; behind `peek` while a successor replays.
     cursor: Mark,
+    /// The stamp of the next record if it is of one unit: worked out before it is there.
+    ready: u64,
+    /// `peek` and `head` behind such a record.
+    behind: u64,
     /// Records below were exposed by a predecessor; from here on, `peek` follows the cursor.
     redeliver_below: u64,
     /// Records given back by this process: positions, oldest first.
@@ -86,16 +90,29 @@ impl Ring {
         if peek - head.pos > self.entries {
             return Err(Missing::Corrupt("a peek out of reach", peek));
         }
-        Ok(SingleConsumer {
+        let mut mine = SingleConsumer {
             head,
             cursor: head,
+            ready: 0,
+            behind: 0,
             redeliver_below: peek,
             returned: std::collections::VecDeque::new(),
             kept: Vec::new(),
             plain: false,
             hint_at: 0,
             alone: 0,
-        })
+        };
+        self.look_to(&mut mine, head);
+        Ok(mine)
+    }
+
+    /// Moves the cursor, and works out what is to be compared and stored there: the next record is
+    /// often waited for, and then nothing of that lies between it and its answer.
+    #[inline(always)]
+    fn look_to(&self, mine: &mut SingleConsumer, cursor: Mark) {
+        mine.cursor = cursor;
+        mine.ready = self.bits.pack(State::Ready, cursor.pos, 1, 0);
+        mine.behind = self.bits.pack_mark(cursor.plus(1, 1));
     }
 
     /// Says whether there is something to look at for [`Ring::take_single`]: what a consumer that spins
@@ -103,8 +120,8 @@ impl Ring {
     #[inline(always)]
     #[must_use]
     pub fn stamped_at_cursor(&self, mine: &SingleConsumer) -> bool {
-        let pos = mine.cursor.pos;
-        self.load_stamp(pos).1.lap >= self.bits.lap(pos) || !mine.returned.is_empty()
+        // Of the words of a lap, READY of one unit is the least that is a stamp.
+        self.load_stamp(mine.cursor.pos).0 >= mine.ready || !mine.returned.is_empty()
     }
 
     /// Exposes the next record if it is what it nearly always is: fresh, of one unit, and next.
@@ -112,7 +129,7 @@ impl Ring {
     pub fn take_plain(&self, mine: &mut SingleConsumer) -> Option<Taken> {
         let (word, _) = self.load_stamp(mine.cursor.pos);
         // One comparison for lap, length and state.
-        if word != self.bits.pack(State::Ready, mine.cursor.pos, 1, 0) || !mine.plain {
+        if word != mine.ready || !mine.plain {
             return None;
         }
         // What is wrong with a record is said by the slow path, which finds it again.
@@ -130,34 +147,31 @@ impl Ring {
             return None;
         }
         // What the stores below cannot change stays in registers.
-        let (entry, bits) = (self.memory().entry(pos), self.bits);
+        let (entry, behind) = (self.memory().entry(pos), mine.behind);
         let line = &self.memory().header().consumers;
         // SYNC committed (pairs with `stamp_ready`).
-        let word = entry.stamp.load(crate::sync::weaken("stamp_not_acquired", Acquire));
-        if word != bits.pack(State::Ready, pos, 1, 0) {
+        if entry.stamp.load(crate::sync::weaken("stamp_not_acquired", Acquire)) != mine.ready {
             return None;
         }
-        let taken = self.describe_taken_in(entry, pos, 1).ok().filter(Taken::is_inline)?;
-        let next = mine.cursor.plus(1, 1);
-        let mark = bits.pack_mark(next);
-        mine.cursor = next;
+        let taken = self.describe_inline(entry, pos)?;
         // SYNC peek: as in `store_peek`.
-        line.peek.store(mark, Release);
+        line.peek.store(behind, Release);
         crate::sync::crash_point("take_single.after_peek");
         out.clear();
         Self::append(entry, taken.len(), out);
         crate::sync::crash_point("ack_single.before_stamp");
         if pos != mine.alone {
             // SYNC released: as in `stamp_released`.
-            entry.stamp.store(bits.pack(State::Released, pos, 1, 0), Release);
+            entry.stamp.store(self.bits.pack(State::Released, pos, 1, 0), Release);
             crate::sync::crash_point("ack_single.after_stamp");
         }
-        mine.head = next;
         // SYNC head: as in `store_head`.
-        line.head.store(mark, crate::sync::weaken("head_relaxed", Release));
+        line.head.store(behind, crate::sync::weaken("head_relaxed", Release));
         // RELAXED: a statistic, which we alone write.
         line.bytes.store(line.bytes.load(Relaxed).wrapping_add(taken.len() as u64), Relaxed);
-        if next.pos >= mine.hint_at {
+        mine.head = mine.cursor.plus(1, 1);
+        self.look_to(mine, mine.head);
+        if mine.head.pos >= mine.hint_at {
             self.publish_hint(mine);
         }
         Some(taken)
@@ -196,7 +210,7 @@ impl Ring {
         let count = out.len() - start;
         if count != 0 {
             let extra_units = end.pos - mine.cursor.pos - count as u64;
-            mine.cursor = end;
+            self.look_to(mine, end);
             // All of them at once: a successor delivers them again, flagged.
             self.store_peek(mine);
             crate::sync::crash_point("take_single.after_peek");
@@ -261,7 +275,7 @@ impl Ring {
     #[inline(always)]
     fn expose(&self, mine: &mut SingleConsumer, taken: &Taken) {
         let late = crate::sync::mutant("peek_after_exposure");
-        mine.cursor = mine.cursor.plus(taken.n, 1);
+        self.look_to(mine, mine.cursor.plus(taken.n, 1));
         let fresh = taken.pos >= mine.redeliver_below;
         if fresh && !late {
             self.store_peek(mine);
@@ -293,7 +307,7 @@ impl Ring {
     #[cold]
     fn pass_over_corrupt(&self, mine: &mut SingleConsumer, n: u64) {
         let pos = mine.cursor.pos;
-        mine.cursor = mine.cursor.plus(n, 1);
+        self.look_to(mine, mine.cursor.plus(n, 1));
         if mine.cursor.pos > mine.redeliver_below {
             self.store_peek(mine);
         }
@@ -310,7 +324,7 @@ impl Ring {
     /// Passes over a record that needs no acknowledgement.
     fn pass_over(&self, mine: &mut SingleConsumer, n: u64, packets: u64) {
         let oldest = mine.head.pos == mine.cursor.pos;
-        mine.cursor = mine.cursor.plus(n, packets);
+        self.look_to(mine, mine.cursor.plus(n, packets));
         if mine.cursor.pos > mine.redeliver_below {
             self.store_peek(mine);
         }

@@ -94,6 +94,14 @@ pub struct Taken {
 }
 
 impl Taken {
+    /// Reads a description, once; it is still to be checked.
+    #[inline(always)]
+    fn read(entry: &Entry, pos: u64, n: u64) -> Self {
+        // RELAXED, both: ordered by the stamp's Acquire (SYNC committed).
+        let (len, flags) = (entry.len.load(Relaxed), entry.flags.load(Relaxed));
+        Self { pos, n, len, flags }
+    }
+
     /// Payload length in bytes, within the record's bounds.
     #[inline(always)]
     #[must_use]
@@ -364,38 +372,36 @@ impl Ring {
     /// Stamps a described record READY: from here on it survives its writer.
     #[inline(always)]
     fn stamp_ready(&self, pos: u64, n: u64) {
-        Self::stamp_ready_in(self.memory.entry(pos), self.bits, pos, n);
+        // No owner: so a consumer can compare the whole word with what it expects.
+        Self::stamp(self.memory.entry(pos), self.bits.pack(State::Ready, pos, n, 0));
     }
 
     #[inline(always)]
-    fn stamp_ready_in(entry: &Entry, bits: Bits, pos: u64, n: u64) {
-        // No owner: so a consumer can compare the whole word with what it expects.
-        let word = bits.pack(State::Ready, pos, n, 0);
+    fn stamp(entry: &Entry, ready: u64) {
         // SYNC committed (pairs with `load_stamp`): payload and description are visible before the
         // stamp says READY. A plain store: only the owner of the claim writes the stamp while it
         // lives, and its life is a kernel lock, not a guess.
-        entry.stamp.store(word, weaken("ready_relaxed", Release));
+        entry.stamp.store(ready, weaken("ready_relaxed", Release));
     }
 
     /// Reads and checks the description of a record whose stamp the caller holds.
     #[inline(always)]
     fn describe_taken(&self, pos: u64, n: u64) -> Result<Taken, Missing> {
-        self.describe_taken_in(self.memory.entry(pos), pos, n)
-    }
-
-    #[inline(always)]
-    fn describe_taken_in(&self, entry: &Entry, pos: u64, n: u64) -> Result<Taken, Missing> {
-        // RELAXED: ordered by the stamp's Acquire (SYNC committed). Read once, then checked.
-        let len = entry.len.load(Relaxed);
-        // RELAXED: as above.
-        let flags = entry.flags.load(Relaxed);
-        let taken = Taken { pos, n, len, flags };
+        let taken = Taken::read(self.memory.entry(pos), pos, n);
         let unit = self.geometry().unit_bytes as usize;
         let max = if taken.is_inline() { self.inline_bytes } else { n as usize * unit };
         if taken.len() > max {
             return Err(Missing::Corrupt("a length beyond its record", pos));
         }
         Ok(taken)
+    }
+
+    /// As [`Ring::describe_taken`], of a record of one unit, if its payload lies in its entry. `None`
+    /// also where that makes no sense.
+    #[inline(always)]
+    fn describe_inline(&self, entry: &Entry, pos: u64) -> Option<Taken> {
+        Some(Taken::read(entry, pos, 1))
+            .filter(|taken| taken.is_inline() && taken.len() <= self.inline_bytes)
     }
 
     /// Raises the count of redeliveries of a record the caller holds, before it is exposed again;

@@ -37,6 +37,28 @@ pub struct ProducerCache {
 }
 
 impl Ring {
+    /// Puts a record that fits its entry, where that needs no look at the consumers' words, and nobody is
+    /// faster: nearly always. `None` says that nothing was put, and that [`Ring::claim`] has to look.
+    #[inline(always)]
+    pub fn put_plain_multi(
+        &self,
+        cache: &ProducerCache,
+        kind: u8,
+        payload: &[u8],
+        me: u16,
+    ) -> Option<Claim> {
+        let geometry = self.geometry();
+        if !self.is_inline(payload.len()) || geometry.timestamps {
+            return None;
+        }
+        let claim = self.claim_at_first_sight(cache, State::Claimed, 1, 1, me)?;
+        let entry = self.memory().entry(claim.pos);
+        Self::fill(entry, payload);
+        Self::describe_in(entry, kind, payload.len(), true);
+        self.publish(&claim, payload.len());
+        Some(claim)
+    }
+
     /// Claims `n` units for one record.
     ///
     /// # Errors
@@ -65,24 +87,36 @@ impl Ring {
         packets: u64,
         me: u16,
     ) -> Result<Claim, Refused> {
-        // The common case first, without the loop's burden: the tail is as we see it, the cached
-        // limit leaves room, and nobody is faster.
-        if self.closed_word() == RING_OPEN && self.geometry().maxsize == 0 {
-            let (tail_word, tail) = self.load_tail();
-            let (claim_word, claim) = self.load_claim(tail.pos);
-            let end = tail.pos + n;
-            // SYNC frontier: another thread of this process may have refreshed the cache.
-            let limit = cache.limit.load(weaken("cache_not_acquired", Acquire));
-            let room = end.saturating_sub(limit) <= self.entries && end <= self.last_pos;
-            if room
-                && claim.lap < self.bits.lap(tail.pos)
-                && let Some(claim) =
-                    self.claim_at((tail_word, tail), claim_word, state, n, packets, me)
-            {
-                return Ok(claim);
-            }
+        match self.claim_at_first_sight(cache, state, n, packets, me) {
+            Some(claim) => Ok(claim),
+            None => self.claim_slowly(cache, state, n, packets, me),
         }
-        self.claim_slowly(cache, state, n, packets, me)
+    }
+
+    /// The common case, without the loop's burden: the tail is as we see it, the cached limit leaves room,
+    /// and nobody is faster.
+    #[inline(always)]
+    fn claim_at_first_sight(
+        &self,
+        cache: &ProducerCache,
+        state: State,
+        n: u64,
+        packets: u64,
+        me: u16,
+    ) -> Option<Claim> {
+        if self.closed_word() != RING_OPEN || self.geometry().maxsize != 0 {
+            return None;
+        }
+        let (tail_word, tail) = self.load_tail();
+        let (claim_word, claim) = self.load_claim(tail.pos);
+        let end = tail.pos + n;
+        // SYNC frontier: another thread of this process may have refreshed the cache.
+        let limit = cache.limit.load(weaken("cache_not_acquired", Acquire));
+        let room = end.saturating_sub(limit) <= self.entries && end <= self.last_pos;
+        if !room || claim.lap >= self.bits.lap(tail.pos) {
+            return None;
+        }
+        self.claim_at((tail_word, tail), claim_word, state, n, packets, me)
     }
 
     /// Claims the place at the tail, which held a claim of an older lap, unless somebody is faster.

@@ -24,6 +24,8 @@ pub(super) const PREFETCH_AHEAD: u64 = 8;
 #[derive(Debug)]
 pub struct SingleProducer {
     tail: Mark,
+    /// The stamp of a record of one unit at the tail: worked out before it is put.
+    ready: u64,
     /// Past value of the reclaim limit.
     limit: u64,
     /// Below this position, a record of one unit needs no look at the consumers' words.
@@ -73,6 +75,7 @@ impl Ring {
         line.intent.store(tail.pos, Release);
         Ok(SingleProducer {
             tail,
+            ready: self.bits.pack(State::Ready, tail.pos, 1, 0),
             limit,
             plain_until: self.plain_until(limit),
             scarce: false,
@@ -93,12 +96,12 @@ impl Ring {
         {
             return false;
         }
-        // What the stores below cannot change stays in registers.
-        let (entry, bits) = (self.memory().entry(pos), self.bits);
+        self.memory().prefetch_entry_for_write(pos + 1 + PREFETCH_AHEAD);
+        let entry = self.memory().entry(pos);
         Self::fill(entry, payload);
         Self::describe_in(entry, kind, payload.len(), true);
         crate::sync::crash_point("commit_single.before_stamp");
-        Self::stamp_ready_in(entry, bits, pos, 1);
+        Self::stamp(entry, mine.ready);
         self.put_behind(mine, 1, payload.len());
         true
     }
@@ -140,12 +143,14 @@ impl Ring {
             self.memory().header().shared.exhausted.store(1, Relaxed); // RELAXED: a statistic.
             return Err(Refused::Exhausted);
         }
-        self.announce(pos, n)
+        self.announce(pos, n)?;
+        self.memory().prefetch_entry_for_write(pos + n + PREFETCH_AHEAD);
+        Ok(Claim { pos, n })
     }
 
     /// Says that `n` units from `pos` are being written, unless the ring is closed.
     #[inline(always)]
-    fn announce(&self, pos: u64, n: u64) -> Result<Claim, Refused> {
+    fn announce(&self, pos: u64, n: u64) -> Result<(), Refused> {
         let line = &self.memory().header().producers;
         // SYNC intent (pairs with `seal_single`, through the closer's process-wide barrier): either
         // we see `closed`, or the consumers see that we are writing.
@@ -161,8 +166,7 @@ impl Ring {
                 return Err(refused);
             }
         }
-        self.memory().prefetch_entry_for_write(pos + n + PREFETCH_AHEAD);
-        Ok(Claim { pos, n })
+        Ok(())
     }
 
     /// Says whether the next claim must look at the consumers' words although the last look found
@@ -226,6 +230,7 @@ impl Ring {
         let (bits, line) = (self.bits, &self.memory().header().producers);
         let tail = mine.tail.plus(n, 1);
         mine.tail = tail;
+        mine.ready = bits.pack(State::Ready, tail.pos, 1, 0);
         // SYNC tail (pairs with `load_tail`).
         line.tail.store(bits.pack_mark(tail), Release);
         // RELAXED: a statistic, which we alone write.

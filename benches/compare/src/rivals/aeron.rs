@@ -139,6 +139,10 @@ impl Outlet for AeronOutlet {
         }
         Ok(())
     }
+
+    fn source(&mut self) -> Option<&mut Source> {
+        self.private.as_mut()
+    }
 }
 
 /// Writes a message where it lies.

@@ -51,6 +51,10 @@ impl<W: Write> Outlet for Writer<W> {
         }
         Ok(())
     }
+
+    fn source(&mut self) -> Option<&mut Source> {
+        Some(&mut self.private)
+    }
 }
 
 impl<R: Read> Inlet for Reader<R> {

@@ -91,6 +91,10 @@ impl Outlet for Requests {
         *self.1.borrow_mut() = Some(pending);
         Ok(())
     }
+
+    fn source(&mut self) -> Option<&mut Source> {
+        Some(&mut self.2)
+    }
 }
 
 impl Inlet for Responses {
@@ -142,5 +146,9 @@ impl Outlet for Responder {
         let response =
             request.loan_slice_uninit(bytes.len()).map_err(refused("loaning a response"))?;
         response.write_from_slice(bytes).send().map_err(refused("sending a response"))
+    }
+
+    fn source(&mut self) -> Option<&mut Source> {
+        Some(&mut self.1)
     }
 }

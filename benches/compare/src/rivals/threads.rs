@@ -159,6 +159,10 @@ impl<const N: usize, P: Put<N>> Outlet for Putter<N, P> {
             source.payload(first + i as u64).first_chunk().copied().unwrap_or([0; N])
         })
     }
+
+    fn source(&mut self) -> Option<&mut Source> {
+        Some(&mut self.1)
+    }
 }
 
 impl<const N: usize, G: Get<N>> Inlet for Getter<N, G> {
