@@ -99,7 +99,7 @@ impl Rig {
 
     /// Puts one byte into a many-producer ring.
     pub(crate) fn put(&self, cache: &ProducerCache, me: u16, value: u8) -> Result<(), Refused> {
-        if self.ring.put_plain_multi(cache, 0, &[value], me).is_some() {
+        if self.ring.put_plain_multi::<false>(cache, 0, &[value], me).is_some() {
             return Ok(());
         }
         let mut claim = match self.ring.claim(cache, 1, me) {
@@ -113,7 +113,7 @@ impl Rig {
 
     /// Puts one byte into a single-producer ring.
     pub(crate) fn put_single(&self, mine: &mut SingleProducer, value: u8) -> Result<(), Refused> {
-        if self.ring.put_plain(mine, 0, &[value]) {
+        if self.ring.put_plain::<false>(mine, 0, &[value]) {
             return Ok(());
         }
         let mut claim = match self.ring.claim_single(mine, 1, 1) {
@@ -140,7 +140,7 @@ impl Rig {
     /// Takes, reads and releases.
     pub(crate) fn get(&self, me: u16) -> Option<u8> {
         let mut bytes = Vec::with_capacity(INLINE_BYTES);
-        if self.ring.get_plain_multi(me, |_| false, &mut bytes).is_some() {
+        if self.ring.get_plain_multi::<false>(me, |_| false, &mut bytes).is_some() {
             assert_eq!(bytes.len(), 1, "a torn record");
             return Some(bytes[0]);
         }
@@ -180,7 +180,7 @@ impl Rig {
     /// Takes, reads and acknowledges in a single-consumer ring.
     pub(crate) fn get_single(&self, mine: &mut SingleConsumer) -> Option<u8> {
         let mut bytes = Vec::with_capacity(INLINE_BYTES);
-        if self.ring.get_plain(mine, &mut bytes).is_some() {
+        if self.ring.get_plain::<false>(mine, &mut bytes).is_some() {
             assert_eq!(bytes.len(), 1, "a torn record");
             return Some(bytes[0]);
         }

@@ -271,12 +271,19 @@ impl<'a> Person<'a> {
         let ring = self.ring();
         let number = self.world.packets.borrow().len();
         let bytes = payload(number, len);
-        if bytes.len() <= ring.geometry().inline_bytes() {
+        if ring.geometry().units(bytes.len()) == 1 {
             // What dies in there has a number, committed or not.
             assert_eq!(self.world.new_packet(), number);
             let done = match &mut self.producer {
-                Some(mine) => ring.put_plain(mine, 0, &bytes),
-                None => ring.put_plain_multi(&self.cache, 0, &bytes, self.id).is_some(),
+                Some(mine) => {
+                    ring.put_plain::<false>(mine, 0, &bytes)
+                        || ring.put_plain::<true>(mine, 0, &bytes)
+                }
+                None => {
+                    let (cache, id) = (&self.cache, self.id);
+                    ring.put_plain_multi::<false>(cache, 0, &bytes, id).is_some()
+                        || ring.put_plain_multi::<true>(cache, 0, &bytes, id).is_some()
+                }
             };
             if done {
                 self.world.packet(number, |packet| packet.committed = true);
@@ -347,9 +354,14 @@ impl<'a> Person<'a> {
         if let Some(number) = self.world.next_fresh() {
             self.world.packet(number, |packet| packet.ack_begun = true);
             let mut bytes = Vec::with_capacity(INLINE_BYTES);
+            let alone = |pos: u64| pos & 1 == 0;
             let taken = match &mut self.consumer {
-                Some(mine) => ring.get_plain(mine, &mut bytes),
-                None => ring.get_plain_multi(self.id, |pos| pos & 1 == 0, &mut bytes),
+                Some(mine) => ring
+                    .get_plain::<false>(mine, &mut bytes)
+                    .or_else(|| ring.get_plain::<true>(mine, &mut bytes)),
+                None => ring
+                    .get_plain_multi::<false>(self.id, alone, &mut bytes)
+                    .or_else(|| ring.get_plain_multi::<true>(self.id, alone, &mut bytes)),
             };
             if let Some(taken) = taken {
                 assert_eq!(self.world.delivered(&bytes, &taken), number);
@@ -551,7 +563,10 @@ struct Scenario {
     steps: Vec<Step>,
 }
 
+/// Of two units.
 const LARGE: usize = 100;
+/// Of one, in the data region.
+const UNIT: usize = 60;
 
 /// The scenarios that are written down: each operation, alone and behind others.
 fn written() -> Vec<Vec<Step>> {
@@ -565,7 +580,7 @@ fn written() -> Vec<Vec<Step>> {
             Put(8),
             Get,
             Put(8),
-            Put(8),
+            Put(UNIT),
             Get,
             Put(LARGE),
             Get,
@@ -645,7 +660,7 @@ fn random_steps(state: &mut u64) -> Vec<Step> {
     let length = 4 + random(state, 12);
     (0..length)
         .map(|_| match random(state, 20) {
-            0..6 => Step::Put(if random(state, 3) == 0 { LARGE } else { 8 }),
+            0..6 => Step::Put([LARGE, UNIT, 8, 8, 8, 8][random(state, 6) as usize]),
             6 => Step::Run,
             7 | 8 => Step::Take,
             9 => Step::Get,

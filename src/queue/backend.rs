@@ -92,6 +92,11 @@ pub trait QueueBackend: Send + Sync + std::fmt::Debug {
     fn maxsize(&self) -> u64;
     /// 0.0–1.0: the larger of packets/maxsize and bytes/capacity.
     fn occupancy(&self) -> f64;
+    /// What a router that looks for the least loaded compares: the occupancy, or near it, and cheap to
+    /// find out. `None` where the queue takes no packets any more.
+    fn load(&self) -> Option<f64> {
+        (!self.is_closed()).then(|| self.occupancy()).filter(|load| !load.is_nan())
+    }
     /// Says whether a packet of 0 bytes would be refused.
     fn is_full(&self) -> bool;
     /// Longest payload, in bytes.

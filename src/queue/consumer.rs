@@ -80,33 +80,58 @@ impl Consumer {
         let core = &*self.core;
         match &mut self.side {
             ConsumerSide::Single(Some(state), _) => {
-                if let Some(info) = core.get_plain(state, out) {
-                    return Ok(info);
-                }
-                if core.spin_for_next(state, wait)
-                    && let Some(info) = core.get_stamped(state, out)
-                {
+                if let Some(info) = core.get_plain::<false>(state, out) {
                     return Ok(info);
                 }
             }
+            ConsumerSide::Single(None, _) => {}
             ConsumerSide::Multi => {
-                if let Some(info) = core.get_plain_multi(out) {
+                if let Some(info) = core.get_plain_multi::<false>(out) {
                     return Ok(info);
                 }
-                if core.spin_for_head(wait)
-                    && let Some(info) = core.get_plain_multi(out)
+            }
+        }
+        if let Some(info) = self.get_from_data(out) {
+            return Ok(info);
+        }
+        let core = &*self.core;
+        match &mut self.side {
+            ConsumerSide::Single(Some(state), _) => {
+                if core.spin_for_next(state, wait)
+                    && let Some(info) = core.get_stamped::<false>(state, out)
                 {
                     return Ok(info);
                 }
             }
             ConsumerSide::Single(None, _) => {}
+            ConsumerSide::Multi => {
+                if core.spin_for_head(wait)
+                    && let Some(info) = core.get_plain_multi::<false>(out)
+                {
+                    return Ok(info);
+                }
+            }
         }
         self.get_otherwise(out, wait)
     }
 
-    /// The other ways, after spinning: out of line, since they would cost the first one registers.
+    /// A ready record of one unit that lies in the data region: out of line, as all that follows, since it
+    /// would cost the first way registers.
+    #[inline(never)]
+    fn get_from_data(&mut self, out: &mut Vec<u8>) -> Option<RecordInfo> {
+        match &mut self.side {
+            ConsumerSide::Single(Some(state), _) => self.core.get_plain::<true>(state, out),
+            ConsumerSide::Single(None, _) => None,
+            ConsumerSide::Multi => self.core.get_plain_multi::<true>(out),
+        }
+    }
+
+    /// The other ways, after spinning.
     #[inline(never)]
     fn get_otherwise(&mut self, out: &mut Vec<u8>, wait: Wait) -> Result<RecordInfo, GetError> {
+        if let Some(info) = self.get_from_data(out) {
+            return Ok(info);
+        }
         match &self.side {
             ConsumerSide::Multi => self.core.get_multi(out, wait),
             ConsumerSide::Single(..) => self.get_single_slowly(out, wait),
@@ -258,7 +283,7 @@ impl GiveBack<'_> {
         if core.is_here() {
             match &mut this.state {
                 Some(state) => core.ring.ack_single(state, &this.taken),
-                None => core.ring.release(&this.taken, core.me),
+                None => core.release(&this.taken),
             }
             core.room_made();
         }

@@ -118,7 +118,7 @@ impl Core {
     /// Takes, copies and acknowledges what lies ready for the single consumer, if that needs nothing
     /// else.
     #[inline(always)]
-    pub(crate) fn get_plain(
+    pub(crate) fn get_plain<const IN_DATA: bool>(
         &self,
         mine: &mut SingleConsumer,
         out: &mut Vec<u8>,
@@ -126,17 +126,17 @@ impl Core {
         if !self.is_here() || self.ring.is_destroyed() {
             return None;
         }
-        self.get_stamped(mine, out)
+        self.get_stamped::<IN_DATA>(mine, out)
     }
 
     /// As [`Core::get_plain`], for a caller that has just waited by [`Core::spin_for_next`].
     #[inline(always)]
-    pub(crate) fn get_stamped(
+    pub(crate) fn get_stamped<const IN_DATA: bool>(
         &self,
         mine: &mut SingleConsumer,
         out: &mut Vec<u8>,
     ) -> Option<RecordInfo> {
-        let taken = self.ring.get_plain(mine, out)?;
+        let taken = self.ring.get_plain::<IN_DATA>(mine, out)?;
         let info = RecordInfo::new(&taken, self.ring.timestamp(&taken));
         self.room_made();
         Some(info)
@@ -144,12 +144,15 @@ impl Core {
 
     /// Takes, copies and acknowledges what lies ready for many consumers, if that needs nothing else.
     #[inline(always)]
-    pub(crate) fn get_plain_multi(&self, out: &mut Vec<u8>) -> Option<RecordInfo> {
+    pub(crate) fn get_plain_multi<const IN_DATA: bool>(
+        &self,
+        out: &mut Vec<u8>,
+    ) -> Option<RecordInfo> {
         if !self.is_here() || self.ring.is_destroyed() || self.ring.hinted() {
             return None;
         }
         let alone = |pos| !self.spin.is_stream(pos);
-        let taken = self.ring.get_plain_multi(self.me, alone, out)?;
+        let taken = self.ring.get_plain_multi::<IN_DATA>(self.me, alone, out)?;
         self.probe_now_and_then(taken.pos, 1);
         let info = RecordInfo::new(&taken, self.ring.timestamp(&taken));
         self.room_made();
@@ -173,13 +176,19 @@ impl Core {
         self.room_made_by_taking();
         self.ring.read(&taken, out);
         let info = RecordInfo::new(&taken, self.ring.timestamp(&taken));
-        if self.spin.is_stream(taken.pos) {
-            self.ring.release(&taken, self.me);
-        } else {
-            self.ring.release_alone(&taken, self.me);
-        }
+        self.release(&taken);
         self.room_made();
         Ok(info)
+    }
+
+    /// Acknowledges a record of a many-consumer ring that was just taken.
+    #[inline(always)]
+    pub(crate) fn release(&self, taken: &Taken) {
+        if self.spin.is_stream(taken.pos) {
+            self.ring.release(taken, self.me);
+        } else {
+            self.ring.release_alone(taken, self.me);
+        }
     }
 
     /// Takes a record as the single consumer.

@@ -47,23 +47,27 @@ impl Core {
     #[inline]
     pub(crate) fn put_record(&self, kind: u8, payload: &[u8], wait: Wait) -> Result<(), PutError> {
         match self.ring.geometry().producers {
-            Side::Multi if self.put_plain_multi(&self.cache, kind, payload) => Ok(()),
+            Side::Multi if self.put_plain_multi::<false>(&self.cache, kind, payload) => Ok(()),
             Side::Multi => self.put_multi(&self.cache, kind, payload, wait),
             Side::Single => self.put_shared(kind, payload, wait),
         }
     }
 
     /// Puts one record into a many-producer ring, where nothing has to be looked at or waited for, and the
-    /// record is small; `false` if that is not so, and nothing was put.
+    /// record fits one unit; `false` if that is not so, and nothing was put.
     #[inline(always)]
-    pub(crate) fn put_plain_multi(&self, cache: &ProducerCache, kind: u8, payload: &[u8]) -> bool {
+    pub(crate) fn put_plain_multi<const IN_DATA: bool>(
+        &self,
+        cache: &ProducerCache,
+        kind: u8,
+        payload: &[u8],
+    ) -> bool {
         // RELAXED: a hint that a large record waits for room.
         if !self.is_here() || self.header().shared.large_claim.load(Ordering::Relaxed) != 0 {
             return false;
         }
-        let Some(claim) = self.ring.put_plain_multi(cache, kind, payload, self.me) else {
-            return false;
-        };
+        let put = self.ring.put_plain_multi::<IN_DATA>(cache, kind, payload, self.me);
+        let Some(claim) = put else { return false };
         self.published();
         self.ring.sample_high_water_shared(cache, &claim);
         true
@@ -112,8 +116,13 @@ impl Core {
     /// Puts one record into a single-producer ring, as its producer, where nothing has to be looked at
     /// or waited for, and the record is small; `false` if that is not so, and nothing was put.
     #[inline(always)]
-    pub(crate) fn put_plain(&self, mine: &mut SingleProducer, kind: u8, payload: &[u8]) -> bool {
-        let done = self.is_here() && self.ring.put_plain(mine, kind, payload);
+    pub(crate) fn put_plain<const IN_DATA: bool>(
+        &self,
+        mine: &mut SingleProducer,
+        kind: u8,
+        payload: &[u8],
+    ) -> bool {
+        let done = self.is_here() && self.ring.put_plain::<IN_DATA>(mine, kind, payload);
         if done {
             self.published();
         }

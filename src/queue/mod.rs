@@ -31,6 +31,7 @@ mod slot;
 mod spec;
 mod spin;
 mod typed;
+mod warm;
 
 pub use crate::shm::inspect::{BlockKind, Blocker};
 pub use crate::shm::storage::{Geometry, Side};
@@ -56,3 +57,4 @@ pub use roles::Role;
 pub use selector::Selector;
 pub use spec::{DEFAULT_MAX_PARTICIPANTS, ShmAddress};
 pub use typed::{DecodeError, DecodeFailure, Schema, TypedLease, TypedQueue};
+pub(crate) use warm::Warm;

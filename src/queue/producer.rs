@@ -73,8 +73,10 @@ impl Producer {
     #[inline]
     pub fn put(&mut self, kind: RecordKind, payload: &[u8], wait: Wait) -> Result<(), PutError> {
         let done = match &mut self.side {
-            ProducerSide::Single(state, _) => self.core.put_plain(state, kind.0, payload),
-            ProducerSide::Multi(cache) => self.core.put_plain_multi(cache, kind.0, payload),
+            ProducerSide::Single(state, _) => self.core.put_plain::<false>(state, kind.0, payload),
+            ProducerSide::Multi(cache) => {
+                self.core.put_plain_multi::<false>(cache, kind.0, payload)
+            }
         };
         if done { Ok(()) } else { self.put_otherwise(kind, payload, wait) }
     }
@@ -88,8 +90,18 @@ impl Producer {
         wait: Wait,
     ) -> Result<(), PutError> {
         match &mut self.side {
-            ProducerSide::Single(state, _) => self.core.put_single(state, kind.0, payload, wait),
-            ProducerSide::Multi(cache) => self.core.put_multi(cache, kind.0, payload, wait),
+            ProducerSide::Single(state, _) => {
+                if self.core.put_plain::<true>(state, kind.0, payload) {
+                    return Ok(());
+                }
+                self.core.put_single(state, kind.0, payload, wait)
+            }
+            ProducerSide::Multi(cache) => {
+                if self.core.put_plain_multi::<true>(cache, kind.0, payload) {
+                    return Ok(());
+                }
+                self.core.put_multi(cache, kind.0, payload, wait)
+            }
         }
     }
 

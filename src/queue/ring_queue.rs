@@ -12,7 +12,7 @@ use crate::queue::local_home::LocalHome;
 use crate::queue::producer::Producer;
 use crate::queue::segment_home::SegmentHome;
 use crate::queue::spec::ShmAddress;
-use crate::queue::{Lease, QueueBackend, QueueStats, RecordKind, Reservation, Wait};
+use crate::queue::{Lease, QueueBackend, QueueStats, RecordKind, Reservation, Wait, Warm};
 use crate::shm::directory::{Directory, group_id};
 use crate::shm::inspect::{self, Blocker, RingSnapshot, World};
 use crate::shm::names::SegmentName;
@@ -200,6 +200,11 @@ impl RingQueue {
         self.core.ring.is_destroyed()
     }
 
+    /// The lines that a choice among many queues waits for.
+    pub(crate) fn warm(&self) -> Warm {
+        Warm::of(std::ptr::from_ref(self).cast(), &self.core)
+    }
+
     pub(crate) fn is_forked(&self) -> bool {
         !self.core.is_here()
     }
@@ -319,6 +324,11 @@ impl QueueBackend for RingQueue {
 
     fn occupancy(&self) -> f64 {
         if self.is_forked() { 0.0 } else { self.core.ring.occupancy() }
+    }
+
+    fn load(&self) -> Option<f64> {
+        let open = !self.is_forked() && !self.core.ring.is_closed();
+        open.then(|| self.core.ring.load())
     }
 
     fn is_full(&self) -> bool {

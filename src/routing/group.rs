@@ -11,7 +11,7 @@ use super::{
     TargetId, WireError,
 };
 use crate::error::{OpenError, PutError};
-use crate::queue::{Queue, QueueBackend, RecordKind, Wait};
+use crate::queue::{Queue, QueueBackend, RecordKind, Wait, Warm};
 
 /// What is being sent.
 #[derive(Clone, Copy)]
@@ -107,12 +107,13 @@ impl Target {
 
     /// Occupancy of the queue if it takes packets at all.
     pub(super) fn open_load(&self) -> Option<f64> {
-        let queue = self.open().ok()?;
-        if queue.is_closed() {
-            return None;
-        }
-        let load = queue.occupancy();
-        (!load.is_nan()).then_some(load)
+        self.open().ok()?.load()
+    }
+
+    /// What of an open queue can be asked for ahead.
+    fn warm(&self) -> Option<Warm> {
+        let queue = self.queue.get()?.backend().ring()?;
+        Some(queue.warm().with(std::ptr::from_ref(self).cast(), size_of::<Self>()))
     }
 
     pub(super) fn forget_queue(&mut self) {
@@ -163,6 +164,40 @@ pub(super) struct Group {
     /// Whose turn it is.
     pub(super) position: usize,
     pub(super) targets: Vec<Target>,
+    /// The two that are looked at next, by least-loaded, and what of all targets they need.
+    pub(super) ahead: Ahead,
+}
+
+/// Two targets are drawn one packet ahead: what the choice between them depends on is asked for while
+/// this packet is put.
+#[derive(Clone, Debug)]
+pub(super) struct Ahead {
+    pair: Option<(usize, usize)>,
+    warm: Vec<Option<Warm>>,
+}
+
+impl Ahead {
+    /// For so many targets.
+    pub(super) fn of(count: usize) -> Self {
+        Self { pair: None, warm: vec![None; count] }
+    }
+
+    /// The pair drawn before, for which another is drawn.
+    fn next(&mut self, targets: &[Target], random: &mut Random) -> (usize, usize) {
+        let pair = self.pair.unwrap_or_else(|| random.two_below(targets.len()));
+        let next = random.two_below(targets.len());
+        self.pair = Some(next);
+        self.fetch(targets, next.0);
+        self.fetch(targets, next.1);
+        pair
+    }
+
+    fn fetch(&mut self, targets: &[Target], index: usize) {
+        match &self.warm[index] {
+            Some(warm) => warm.fetch(),
+            None => self.warm[index] = targets[index].warm(),
+        }
+    }
 }
 
 impl Group {
@@ -246,7 +281,7 @@ impl Group {
         if self.targets.len() == 1 {
             return Selection::One(0);
         }
-        let (first, second) = random.two_below(self.targets.len());
+        let (first, second) = self.ahead.next(&self.targets, random);
         let loads = (self.load_or_infinity(first), self.load_or_infinity(second));
         if loads == (f64::INFINITY, f64::INFINITY) {
             // Two dead ends: somebody else may be alive.

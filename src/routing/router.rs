@@ -9,7 +9,7 @@
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
-use super::group::{Group, Outgoing, Selection, Target};
+use super::group::{Ahead, Group, Outgoing, Selection, Target};
 use super::report::Problem;
 use super::strategy::{GroupStrategy, Random};
 use super::{
@@ -96,6 +96,7 @@ impl Router {
                 broadcast_index,
                 strategy: strategies.remove(&broadcast_index).unwrap_or_default(),
                 position: 0,
+                ahead: Ahead::of(connections.len()),
                 targets: connections.into_values().map(Target::new).collect(),
             });
         }
@@ -376,10 +377,10 @@ impl Clone for Router {
     /// choices and counts its own drops, from 0.
     fn clone(&self) -> Self {
         let mut groups = self.groups.clone();
-        groups
-            .iter_mut()
-            .flat_map(|group| &mut group.targets)
-            .for_each(|target| target.dropped = 0);
+        for group in &mut groups {
+            group.ahead = Ahead::of(group.targets.len());
+            group.targets.iter_mut().for_each(|target| target.dropped = 0);
+        }
         Self { groups, random: Random::from_entropy(), pending: Vec::new() }
     }
 }

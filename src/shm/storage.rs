@@ -307,25 +307,28 @@ impl RingMemory {
     /// Fetches the entry of a position for writing, ahead of its use.
     #[inline(always)]
     pub fn prefetch_entry_for_write(&self, pos: u64) {
-        #[cfg(all(target_arch = "x86_64", not(loom)))]
-        {
-            let entry = self.entry_ptr(pos);
-            // SAFETY: prefetching accesses nothing in the sense of the memory model; any address is
-            // allowed.
-            unsafe {
-                core::arch::asm!("prefetchw [{}]", in(reg) entry, options(nostack, preserves_flags, readonly));
-            }
+        prefetch_for_write(self.entry_ptr(pos).cast());
+    }
+
+    /// Fetches what a put at a position begins with, which may not come: the claim word for reading, which
+    /// takes it from nobody; the entry for writing, as whoever put last did.
+    #[cfg(not(loom))]
+    #[inline(always)]
+    pub fn prefetch_place(&self, pos: u64) {
+        self.prefetch_entry_for_write(pos);
+        if self.geometry.producers == Side::Multi {
+            prefetch_for_read(self.claims.wrapping_add(pos as usize & self.mask).cast());
         }
-        #[cfg(all(target_arch = "aarch64", not(loom)))]
-        {
-            let entry = self.entry_ptr(pos);
-            // SAFETY: as above.
-            unsafe {
-                core::arch::asm!("prfm pstl1keep, [{}]", in(reg) entry, options(nostack, preserves_flags, readonly));
-            }
+    }
+
+    /// Fetches the first bytes of a position's units for writing, ahead of their use; at most `MAX_AHEAD`.
+    #[cfg(not(loom))]
+    #[inline(always)]
+    pub fn prefetch_data_for_write(&self, pos: u64, bytes: usize) {
+        let start = self.payload_ptr(pos, false);
+        for offset in (0..bytes.min(MAX_AHEAD)).step_by(64) {
+            prefetch_for_write(start.wrapping_add(offset));
         }
-        #[cfg(loom)]
-        let _ = pos;
     }
 
     /// Copies the first bytes of the record at `pos`, whoever owns it, for somebody who only looks.
@@ -369,6 +372,45 @@ impl RingMemory {
             self.data.wrapping_add(index * self.geometry.unit_bytes as usize)
         }
     }
+}
+
+/// Most bytes of a payload that are fetched ahead: as many lines as a CPU waits for at a time, some times
+/// over.
+#[cfg(not(loom))]
+const MAX_AHEAD: usize = 4096;
+
+/// Fetches a line for reading, ahead of its use; any address will do, also one that is mapped no more.
+#[cfg(not(loom))]
+#[inline(always)]
+pub(crate) fn prefetch_for_read(line: *const u8) {
+    #[cfg(target_arch = "x86_64")]
+    // SAFETY: prefetching accesses nothing in the sense of the memory model; any address is allowed.
+    unsafe {
+        core::arch::asm!("prefetcht0 [{}]", in(reg) line, options(nostack, preserves_flags, readonly));
+    }
+    #[cfg(target_arch = "aarch64")]
+    // SAFETY: as above.
+    unsafe {
+        core::arch::asm!("prfm pldl1keep, [{}]", in(reg) line, options(nostack, preserves_flags, readonly));
+    }
+    #[cfg(not(any(target_arch = "x86_64", target_arch = "aarch64")))]
+    let _ = line;
+}
+
+#[inline(always)]
+fn prefetch_for_write(line: *const u8) {
+    #[cfg(all(target_arch = "x86_64", not(loom)))]
+    // SAFETY: prefetching accesses nothing in the sense of the memory model; any address is allowed.
+    unsafe {
+        core::arch::asm!("prefetchw [{}]", in(reg) line, options(nostack, preserves_flags, readonly));
+    }
+    #[cfg(all(target_arch = "aarch64", not(loom)))]
+    // SAFETY: as above.
+    unsafe {
+        core::arch::asm!("prfm pstl1keep, [{}]", in(reg) line, options(nostack, preserves_flags, readonly));
+    }
+    #[cfg(any(loom, not(any(target_arch = "x86_64", target_arch = "aarch64"))))]
+    let _ = line;
 }
 
 /// A ring's parts on the heap. The data region is twice as long as its units, so that records are

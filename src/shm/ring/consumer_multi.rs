@@ -101,11 +101,12 @@ impl Ring {
     }
 
     /// Takes the oldest record that nobody was given, puts its payload into `out`, and acknowledges it, if
-    /// it is what it nearly always is: of one unit, ready, its payload in its entry, and nobody is faster.
+    /// it is what it nearly always is: of one unit, ready, and nobody is faster. `IN_DATA` says whether its
+    /// payload should lie in the data region, or in its entry.
     /// `alone` says of a position whether its record came alone (see [`Ring::release_alone`]). The caller
     /// then wakes a producer that waits for room.
     #[inline(always)]
-    pub fn get_plain_multi(
+    pub fn get_plain_multi<const IN_DATA: bool>(
         &self,
         me: u16,
         alone: impl FnOnce(u64) -> bool,
@@ -119,14 +120,14 @@ impl Ring {
             return None;
         }
         // What is read of it holds if it is ours then: it lay there as it does.
-        let taken = self.describe_inline(entry, head.pos)?;
+        let taken = self.describe_unit::<IN_DATA>(entry, head.pos)?;
         let (word, take) = self.load_take(head.pos);
         let fresh = take.lap < bits.lap(head.pos);
         if !fresh || !self.take_at((head_word, head), word, 1, me) {
             return None;
         }
         out.clear();
-        Self::append(entry, taken.len(), out);
+        self.append_unit::<IN_DATA>(entry, &taken, out);
         if !alone(head.pos) {
             self.hand_back(&taken);
         }
@@ -289,11 +290,9 @@ impl Ring {
     }
 
     /// Acknowledges a record that came alone, and not in a stream: as [`Ring::release`] does, but without
-    /// writing into its entry, whose line this thread's next stores would have to wait for.
+    /// writing into its lines, for which this thread's next stores would have to wait.
     #[inline(always)]
     pub fn release_alone(&self, taken: &Taken, me: u16) {
-        #[cfg(not(loom))]
-        self.hand_back_lines(taken);
         self.release_units(taken.pos, taken.n, me);
         self.help_frontier_now_and_then(taken);
     }

@@ -93,7 +93,7 @@ impl Ring {
         let mut mine = SingleConsumer {
             head,
             cursor: head,
-            ready: 0,
+            ready: self.bits.pack(State::Ready, head.pos, 1, 0),
             behind: 0,
             redeliver_below: peek,
             returned: std::collections::VecDeque::new(),
@@ -110,8 +110,10 @@ impl Ring {
     /// often waited for, and then nothing of that lies between it and its answer.
     #[inline(always)]
     fn look_to(&self, mine: &mut SingleConsumer, cursor: Mark) {
+        if !self.bits.same_lap(mine.cursor.pos, cursor.pos) {
+            mine.ready = self.bits.pack(State::Ready, cursor.pos, 1, 0);
+        }
         mine.cursor = cursor;
-        mine.ready = self.bits.pack(State::Ready, cursor.pos, 1, 0);
         mine.behind = self.bits.pack_mark(cursor.plus(1, 1));
     }
 
@@ -138,10 +140,15 @@ impl Ring {
         Some(taken)
     }
 
-    /// Takes the next record, appends its payload to `out`, and acknowledges it, if it is what it
-    /// nearly always is, and nothing else is held. The caller then wakes a producer that waits for room.
+    /// Takes the next record, puts its payload into `out`, and acknowledges it, if it is what it nearly
+    /// always is, of one unit, and nothing else is held. `IN_DATA` says whether its payload should lie in
+    /// the data region, or in its entry. The caller then wakes a producer that waits for room.
     #[inline(always)]
-    pub fn get_plain(&self, mine: &mut SingleConsumer, out: &mut Vec<u8>) -> Option<Taken> {
+    pub fn get_plain<const IN_DATA: bool>(
+        &self,
+        mine: &mut SingleConsumer,
+        out: &mut Vec<u8>,
+    ) -> Option<Taken> {
         let Mark { pos, .. } = mine.cursor;
         if !mine.plain || mine.head.pos != pos || out.capacity() < INLINE_BYTES {
             return None;
@@ -153,14 +160,18 @@ impl Ring {
         if entry.stamp.load(crate::sync::weaken("stamp_not_acquired", Acquire)) != mine.ready {
             return None;
         }
-        let taken = self.describe_inline(entry, pos)?;
+        let taken = self.describe_unit::<IN_DATA>(entry, pos)?;
         // SYNC peek: as in `store_peek`.
         line.peek.store(behind, Release);
         crate::sync::crash_point("take_single.after_peek");
         out.clear();
-        Self::append(entry, taken.len(), out);
+        self.append_unit::<IN_DATA>(entry, &taken, out);
         crate::sync::crash_point("ack_single.before_stamp");
         if pos != mine.alone {
+            #[cfg(not(loom))]
+            if IN_DATA {
+                self.hand_back_lines(&taken);
+            }
             // SYNC released: as in `stamp_released`.
             entry.stamp.store(self.bits.pack(State::Released, pos, 1, 0), Release);
             crate::sync::crash_point("ack_single.after_stamp");
@@ -355,7 +366,9 @@ impl Ring {
     #[inline(always)]
     pub fn ack_single(&self, mine: &mut SingleConsumer, taken: &Taken) {
         #[cfg(not(loom))]
-        self.hand_back_lines(taken);
+        if taken.pos != mine.alone {
+            self.hand_back_lines(taken);
+        }
         self.end_record(mine, taken.pos, taken.n);
     }
 

@@ -48,9 +48,15 @@ impl Ring {
     /// The first record from `from` on that is neither released nor skipped.
     #[inline]
     pub(super) fn passed_from(&self, from: u64) -> u64 {
+        self.passed_between(from, u64::MAX)
+    }
+
+    /// As [`Ring::passed_from`], but looks at nothing from `end` on.
+    #[inline]
+    pub(super) fn passed_between(&self, from: u64, end: u64) -> u64 {
         let mut to = from;
         // No more than the ring holds, whatever a hostile peer writes.
-        while to - from < self.entries {
+        while to < end && to - from < self.entries {
             match self.load_record(to) {
                 Record::Taken(_, take) if take.state == State::Released => to += take.n,
                 Record::Skipped(n) => to += n,

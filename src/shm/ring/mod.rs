@@ -64,6 +64,8 @@ pub struct Ring {
     entries: u64,
     last_pos: u64,
     inline_bytes: usize,
+    /// Longest payload of a record of one unit.
+    unit_payload: usize,
     max_payload: usize,
     /// What events call it; empty where nobody said.
     label: Box<str>,
@@ -181,6 +183,9 @@ impl Ring {
             entries: bits.entries(),
             last_pos: bits.last_pos(),
             inline_bytes: geometry.inline_bytes(),
+            unit_payload: (geometry.unit_bytes as usize)
+                .min(geometry.max_payload())
+                .max(geometry.inline_bytes()),
             max_payload: geometry.max_payload(),
             memory,
             label: Box::default(),
@@ -396,12 +401,13 @@ impl Ring {
         Ok(taken)
     }
 
-    /// As [`Ring::describe_taken`], of a record of one unit, if its payload lies in its entry. `None`
-    /// also where that makes no sense.
+    /// As [`Ring::describe_taken`], of a record of one unit whose payload lies in the data region, or else
+    /// in its entry. `None` if it lies in the other, or makes no sense.
     #[inline(always)]
-    fn describe_inline(&self, entry: &Entry, pos: u64) -> Option<Taken> {
-        Some(Taken::read(entry, pos, 1))
-            .filter(|taken| taken.is_inline() && taken.len() <= self.inline_bytes)
+    fn describe_unit<const IN_DATA: bool>(&self, entry: &Entry, pos: u64) -> Option<Taken> {
+        let taken = Taken::read(entry, pos, 1);
+        let max = if IN_DATA { self.unit_payload } else { self.inline_bytes };
+        (taken.is_inline() != IN_DATA && taken.len() <= max).then_some(taken)
     }
 
     /// Raises the count of redeliveries of a record the caller holds, before it is exposed again;
@@ -446,7 +452,25 @@ impl Ring {
     /// 0.0–1.0: the larger of packets/maxsize and units/capacity.
     #[must_use]
     pub fn occupancy(&self) -> f64 {
-        let space = self.used_units() as f64 / self.entries as f64;
+        self.occupied(self.used_units())
+    }
+
+    /// As [`Ring::occupancy`], for choosing among many rings: looks at no entry, so what was skipped and is
+    /// still to be passed counts as used.
+    #[must_use]
+    pub fn load(&self) -> f64 {
+        let mut limit = self.reclaim_limit();
+        let tail = self.load_tail().1.pos;
+        #[cfg(not(loom))]
+        self.memory.prefetch_place(tail);
+        if self.geometry().consumers == Side::Multi {
+            limit = self.passed_between(limit, self.head_pos()).min(tail);
+        }
+        self.occupied(tail.saturating_sub(limit).min(self.entries))
+    }
+
+    fn occupied(&self, units: u64) -> f64 {
+        let space = units as f64 / self.entries as f64;
         match self.geometry().maxsize {
             0 => space,
             maxsize => space.max(self.waiting() as f64 / maxsize as f64).min(1.0),

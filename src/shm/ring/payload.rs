@@ -66,6 +66,44 @@ impl Ring {
         panic!("loom models use inline payloads");
     }
 
+    /// Copies a payload that fits one unit into the claimed record, whose entry this is: into the data
+    /// region, or into the entry.
+    #[inline(always)]
+    pub(super) fn write_unit<const IN_DATA: bool>(
+        &self,
+        claim: &mut Claim,
+        entry: &Entry,
+        bytes: &[u8],
+    ) {
+        if IN_DATA {
+            self.write(claim, 0, false, bytes);
+        } else {
+            Self::fill(entry, bytes);
+        }
+    }
+
+    /// Says whether a payload fits one unit, in the data region or in its entry.
+    #[inline(always)]
+    pub(super) fn fits_unit<const IN_DATA: bool>(&self, len: usize) -> bool {
+        if IN_DATA { !self.is_inline(len) && len <= self.unit_payload } else { self.is_inline(len) }
+    }
+
+    /// Appends the payload of a record of one unit, whose entry this is, leased by this process, to `out`,
+    /// which has room for what fits an entry.
+    #[inline(always)]
+    pub(super) fn append_unit<const IN_DATA: bool>(
+        &self,
+        entry: &Entry,
+        taken: &Taken,
+        out: &mut Vec<u8>,
+    ) {
+        if IN_DATA {
+            self.read(taken, out);
+        } else {
+            Self::append(entry, taken.len(), out);
+        }
+    }
+
     /// Appends the payload that lies in an entry leased by this process, in `out`'s spare capacity.
     #[inline(always)]
     pub(super) fn append(entry: &Entry, len: usize, out: &mut Vec<u8>) {
@@ -149,6 +187,18 @@ impl Ring {
             // SAFETY: as for reading; no reference to the payload is left, since the lease is ending.
             unsafe { byte.write_volatile(value) };
         }
+    }
+
+    /// Fetches for writing what the next record will need if it is as long as the one just committed: the
+    /// lines are the consumer's, and between two records there mostly is time to get them.
+    #[inline(always)]
+    pub(super) fn prefetch_data_behind(&self, claim: &Claim, len: usize, inline: bool) {
+        #[cfg(not(loom))]
+        if !inline {
+            self.memory().prefetch_data_for_write(claim.pos + claim.n, len);
+        }
+        #[cfg(loom)]
+        let _ = (claim, len, inline);
     }
 
     /// The bytes of a claimed record, to be written in place.

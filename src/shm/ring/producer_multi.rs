@@ -37,10 +37,11 @@ pub struct ProducerCache {
 }
 
 impl Ring {
-    /// Puts a record that fits its entry, where that needs no look at the consumers' words, and nobody is
-    /// faster: nearly always. `None` says that nothing was put, and that [`Ring::claim`] has to look.
+    /// Puts a record that fits one unit, in the data region or in its entry, where that needs no look at
+    /// the consumers' words, and nobody is faster: nearly always. `None` says that nothing was put, and
+    /// that [`Ring::claim`] has to look.
     #[inline(always)]
-    pub fn put_plain_multi(
+    pub fn put_plain_multi<const IN_DATA: bool>(
         &self,
         cache: &ProducerCache,
         kind: u8,
@@ -48,14 +49,15 @@ impl Ring {
         me: u16,
     ) -> Option<Claim> {
         let geometry = self.geometry();
-        if !self.is_inline(payload.len()) || geometry.timestamps {
+        if !self.fits_unit::<IN_DATA>(payload.len()) || geometry.timestamps {
             return None;
         }
-        let claim = self.claim_at_first_sight(cache, State::Claimed, 1, 1, me)?;
+        let mut claim = self.claim_at_first_sight(cache, State::Claimed, 1, 1, me)?;
         let entry = self.memory().entry(claim.pos);
-        Self::fill(entry, payload);
-        Self::describe_in(entry, kind, payload.len(), true);
+        self.write_unit::<IN_DATA>(&mut claim, entry, payload);
+        Self::describe_in(entry, kind, payload.len(), !IN_DATA);
         self.publish(&claim, payload.len());
+        self.prefetch_data_behind(&claim, payload.len(), !IN_DATA);
         Some(claim)
     }
 
@@ -275,6 +277,7 @@ impl Ring {
     pub fn commit(&self, claim: &Claim, kind: u8, len: usize, inline: bool) {
         self.describe(claim.pos, kind, len, inline);
         self.publish(claim, len);
+        self.prefetch_data_behind(claim, len, inline);
     }
 
     /// Stamps a described record of `len` bytes, and counts it.

@@ -85,23 +85,31 @@ impl Ring {
         })
     }
 
-    /// Puts a record that fits its entry, where that needs no look at the consumers' words: nearly
-    /// always. `false` says that nothing was put, and that [`Ring::claim_single`] has to look.
+    /// Puts a record that fits one unit, in the data region or in its entry, where that needs no look at
+    /// the consumers' words: nearly always. `false` says that nothing was put, and that
+    /// [`Ring::claim_single`] has to look.
     #[inline(always)]
-    pub fn put_plain(&self, mine: &mut SingleProducer, kind: u8, payload: &[u8]) -> bool {
+    pub fn put_plain<const IN_DATA: bool>(
+        &self,
+        mine: &mut SingleProducer,
+        kind: u8,
+        payload: &[u8],
+    ) -> bool {
         let pos = mine.tail.pos;
         if pos >= mine.plain_until
-            || !self.is_inline(payload.len())
+            || !self.fits_unit::<IN_DATA>(payload.len())
             || self.announce(pos, 1).is_err()
         {
             return false;
         }
         self.memory().prefetch_entry_for_write(pos + 1 + PREFETCH_AHEAD);
         let entry = self.memory().entry(pos);
-        Self::fill(entry, payload);
-        Self::describe_in(entry, kind, payload.len(), true);
+        let mut claim = Claim { pos, n: 1 };
+        self.write_unit::<IN_DATA>(&mut claim, entry, payload);
+        Self::describe_in(entry, kind, payload.len(), !IN_DATA);
         crate::sync::crash_point("commit_single.before_stamp");
         Self::stamp(entry, mine.ready);
+        self.prefetch_data_behind(&claim, payload.len(), !IN_DATA);
         self.put_behind(mine, 1, payload.len());
         true
     }
@@ -220,6 +228,7 @@ impl Ring {
         self.describe(claim.pos, kind, len, inline);
         crate::sync::crash_point("commit_single.before_stamp");
         self.stamp_ready(claim.pos, claim.n);
+        self.prefetch_data_behind(claim, len, inline);
         self.put_behind(mine, claim.n, len);
     }
 
@@ -229,8 +238,10 @@ impl Ring {
         crate::sync::crash_point("commit_single.between_stamp_and_tail");
         let (bits, line) = (self.bits, &self.memory().header().producers);
         let tail = mine.tail.plus(n, 1);
+        if !bits.same_lap(mine.tail.pos, tail.pos) {
+            mine.ready = bits.pack(State::Ready, tail.pos, 1, 0);
+        }
         mine.tail = tail;
-        mine.ready = bits.pack(State::Ready, tail.pos, 1, 0);
         // SYNC tail (pairs with `load_tail`).
         line.tail.store(bits.pack_mark(tail), Release);
         // RELAXED: a statistic, which we alone write.

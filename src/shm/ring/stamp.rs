@@ -120,6 +120,13 @@ impl Bits {
         pos >> self.log2
     }
 
+    /// Says whether two positions lie in one lap, so that words of them differ in no more than the record.
+    #[inline(always)]
+    #[must_use]
+    pub const fn same_lap(self, one: u64, other: u64) -> bool {
+        (one ^ other) <= self.mask
+    }
+
     /// First position of a new ring.
     #[must_use]
     pub const fn first_pos(self) -> u64 {
