@@ -14,7 +14,8 @@
 //! belongs to the producer, and to fetch it costs as long as a packet takes to cross.
 //!
 //! Between two looks there is a spin hint, which on x86 takes some twenty nanoseconds. Shorter pauses
-//! find an answer no sooner: the line changes hands more often (`benches/README.md` has what was tried).
+//! find an answer no sooner, or take longer where the CPUs share no cache (`benches/README.md` has what was
+//! tried).
 
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 

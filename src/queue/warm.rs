@@ -6,8 +6,8 @@
 use std::mem::offset_of;
 
 use crate::queue::core::Core;
+use crate::shm::cpu::prefetch_for_read;
 use crate::shm::layout::RingHeader;
-use crate::shm::storage::prefetch_for_read;
 
 /// Addresses, never followed: asking for a line that is gone does no harm.
 #[derive(Clone, Copy, Debug)]

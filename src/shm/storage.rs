@@ -11,6 +11,9 @@ use core::fmt;
 use std::alloc::Layout;
 use std::sync::Arc;
 
+#[cfg(not(loom))]
+use crate::shm::cpu::prefetch_for_read;
+use crate::shm::cpu::prefetch_for_write;
 use crate::shm::layout::{
     self, Entry, INLINE_BYTES, INLINE_BYTES_TIMESTAMPED, PAGE_BYTES, RING_HEADER_BYTES, RingHeader,
 };
@@ -378,40 +381,6 @@ impl RingMemory {
 /// over.
 #[cfg(not(loom))]
 const MAX_AHEAD: usize = 4096;
-
-/// Fetches a line for reading, ahead of its use; any address will do, also one that is mapped no more.
-#[cfg(not(loom))]
-#[inline(always)]
-pub(crate) fn prefetch_for_read(line: *const u8) {
-    #[cfg(target_arch = "x86_64")]
-    // SAFETY: prefetching accesses nothing in the sense of the memory model; any address is allowed.
-    unsafe {
-        core::arch::asm!("prefetcht0 [{}]", in(reg) line, options(nostack, preserves_flags, readonly));
-    }
-    #[cfg(target_arch = "aarch64")]
-    // SAFETY: as above.
-    unsafe {
-        core::arch::asm!("prfm pldl1keep, [{}]", in(reg) line, options(nostack, preserves_flags, readonly));
-    }
-    #[cfg(not(any(target_arch = "x86_64", target_arch = "aarch64")))]
-    let _ = line;
-}
-
-#[inline(always)]
-fn prefetch_for_write(line: *const u8) {
-    #[cfg(all(target_arch = "x86_64", not(loom)))]
-    // SAFETY: prefetching accesses nothing in the sense of the memory model; any address is allowed.
-    unsafe {
-        core::arch::asm!("prefetchw [{}]", in(reg) line, options(nostack, preserves_flags, readonly));
-    }
-    #[cfg(all(target_arch = "aarch64", not(loom)))]
-    // SAFETY: as above.
-    unsafe {
-        core::arch::asm!("prfm pstl1keep, [{}]", in(reg) line, options(nostack, preserves_flags, readonly));
-    }
-    #[cfg(any(loom, not(any(target_arch = "x86_64", target_arch = "aarch64"))))]
-    let _ = line;
-}
 
 /// A ring's parts on the heap. The data region is twice as long as its units, so that records are
 /// contiguous without a double mapping: a record that starts near the end runs on behind it.
