@@ -77,52 +77,43 @@ impl Consumer {
     /// See [`GetError`].
     #[inline]
     pub fn get_into(&mut self, out: &mut Vec<u8>, wait: Wait) -> Result<RecordInfo, GetError> {
-        let core = &*self.core;
-        match &mut self.side {
-            ConsumerSide::Single(Some(state), _) => {
-                if let Some(info) = core.get_plain::<false>(state, out) {
-                    return Ok(info);
-                }
-            }
-            ConsumerSide::Single(None, _) => {}
-            ConsumerSide::Multi => {
-                if let Some(info) = core.get_plain_multi::<false>(out) {
-                    return Ok(info);
-                }
-            }
+        if let Some(info) = self.get_ready::<false>(out) {
+            return Ok(info);
         }
+        // Out of line, as all that follows: it would cost the first way registers.
         if let Some(info) = self.get_from_data(out) {
             return Ok(info);
         }
-        let core = &*self.core;
-        match &mut self.side {
-            ConsumerSide::Single(Some(state), _) => {
-                if core.spin_for_next(state, wait)
-                    && let Some(info) = core.get_stamped::<false>(state, out)
-                {
-                    return Ok(info);
-                }
-            }
-            ConsumerSide::Single(None, _) => {}
-            ConsumerSide::Multi => {
-                if core.spin_for_head(wait)
-                    && let Some(info) = core.get_plain_multi::<false>(out)
-                {
-                    return Ok(info);
-                }
-            }
+        if self.spin(wait)
+            && let Some(info) = self.get_ready::<false>(out)
+        {
+            return Ok(info);
         }
         self.get_otherwise(out, wait)
     }
 
-    /// A ready record of one unit that lies in the data region: out of line, as all that follows, since it
-    /// would cost the first way registers.
+    /// A ready record of one unit, in the data region or in its entry, if it needs nothing else.
+    #[inline(always)]
+    fn get_ready<const IN_DATA: bool>(&mut self, out: &mut Vec<u8>) -> Option<RecordInfo> {
+        match &mut self.side {
+            ConsumerSide::Single(Some(state), _) => self.core.get_plain::<IN_DATA>(state, out),
+            ConsumerSide::Single(None, _) => None,
+            ConsumerSide::Multi => self.core.get_plain_multi::<IN_DATA>(out),
+        }
+    }
+
     #[inline(never)]
     fn get_from_data(&mut self, out: &mut Vec<u8>) -> Option<RecordInfo> {
+        self.get_ready::<true>(out)
+    }
+
+    /// Spins where the caller may wait; says whether there is something to look at.
+    #[inline(never)]
+    fn spin(&mut self, wait: Wait) -> bool {
         match &mut self.side {
-            ConsumerSide::Single(Some(state), _) => self.core.get_plain::<true>(state, out),
-            ConsumerSide::Single(None, _) => None,
-            ConsumerSide::Multi => self.core.get_plain_multi::<true>(out),
+            ConsumerSide::Single(Some(state), _) => self.core.spin_for_next(state, wait),
+            ConsumerSide::Single(None, _) => false,
+            ConsumerSide::Multi => self.core.spin_for_head(wait),
         }
     }
 

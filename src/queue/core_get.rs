@@ -126,16 +126,6 @@ impl Core {
         if !self.is_here() || self.ring.is_destroyed() {
             return None;
         }
-        self.get_stamped::<IN_DATA>(mine, out)
-    }
-
-    /// As [`Core::get_plain`], for a caller that has just waited by [`Core::spin_for_next`].
-    #[inline(always)]
-    pub(crate) fn get_stamped<const IN_DATA: bool>(
-        &self,
-        mine: &mut SingleConsumer,
-        out: &mut Vec<u8>,
-    ) -> Option<RecordInfo> {
         let taken = self.ring.get_plain::<IN_DATA>(mine, out)?;
         let info = RecordInfo::new(&taken, self.ring.timestamp(&taken));
         self.room_made();

@@ -240,7 +240,10 @@ impl Router {
     /// Drops the handles of the queues, which keep them mapped; the next send asks the descriptors
     /// again. No packet is touched.
     pub fn clear_cache(&mut self) {
-        self.groups.iter_mut().flat_map(|group| &mut group.targets).for_each(Target::forget_queue);
+        for group in &mut self.groups {
+            group.ahead = Ahead::of(group.targets.len());
+            group.targets.iter_mut().for_each(Target::forget_queue);
+        }
     }
 
     fn put(
