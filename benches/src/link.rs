@@ -121,7 +121,13 @@ impl Outlet for RingOutlet {
         let Self { producer, payload, private } = self;
         let failed = refused::<PutError>("putting a packet");
         let Some(private) = private else {
-            return send_in_place(producer, *payload, first, n);
+            for sequence in first..first + n as u64 {
+                let mut place =
+                    producer.reserve(RecordKind::RAW, *payload, Wait::Forever).map_err(&failed)?;
+                payload::write(&mut place, sequence);
+                place.commit().map_err(&failed)?;
+            }
+            return Ok(());
         };
         private.make(first, n);
         if n == 1 {
@@ -138,19 +144,6 @@ impl Outlet for RingOutlet {
     fn source(&mut self) -> Option<&mut Source> {
         self.private.as_mut()
     }
-}
-
-/// Writes packets where they lie: out of line, as [`RingInlet::take_otherwise`].
-#[inline(never)]
-fn send_in_place(producer: &mut Producer, payload: usize, first: u64, n: usize) -> Result<()> {
-    let failed = refused::<PutError>("putting a packet");
-    for sequence in first..first + n as u64 {
-        let mut place =
-            producer.reserve(RecordKind::RAW, payload, Wait::Forever).map_err(&failed)?;
-        payload::write(&mut place, sequence);
-        place.commit().map_err(&failed)?;
-    }
-    Ok(())
 }
 
 /// The receiving end of a ring.
@@ -184,25 +177,12 @@ impl RingInlet {
         wait: Wait,
         mut check: impl FnMut(&[u8]) -> Result<()>,
     ) -> Result<usize> {
-        if max != 1 || self.in_place {
-            return self.take_otherwise(max, wait, check);
-        }
-        match self.consumer.get_into(&mut self.private, wait) {
-            Ok(_) => check(&self.private).map(|()| 1),
-            Err(GetError::Empty) => Ok(0),
-            Err(error) => Err(refused("getting a packet")(error)),
-        }
-    }
-
-    /// In place, or several at a time: out of line, so that one does not cost the other registers.
-    #[inline(never)]
-    fn take_otherwise(
-        &mut self,
-        max: usize,
-        wait: Wait,
-        mut check: impl FnMut(&[u8]) -> Result<()>,
-    ) -> Result<usize> {
         match (max, self.in_place) {
+            (1, false) => match self.consumer.get_into(&mut self.private, wait) {
+                Ok(_) => check(&self.private).map(|()| 1),
+                Err(GetError::Empty) => Ok(0),
+                Err(error) => Err(refused("getting a packet")(error)),
+            },
             (1, true) => match self.consumer.get_with(wait, |bytes, _| check(bytes)) {
                 Ok(checked) => checked.map(|()| 1),
                 Err(GetError::Empty) => Ok(0),
