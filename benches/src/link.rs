@@ -177,12 +177,25 @@ impl RingInlet {
         wait: Wait,
         mut check: impl FnMut(&[u8]) -> Result<()>,
     ) -> Result<usize> {
+        if max != 1 || self.in_place {
+            return self.take_otherwise(max, wait, check);
+        }
+        match self.consumer.get_into(&mut self.private, wait) {
+            Ok(_) => check(&self.private).map(|()| 1),
+            Err(GetError::Empty) => Ok(0),
+            Err(error) => Err(refused("getting a packet")(error)),
+        }
+    }
+
+    /// In place, or several at a time: out of line, so that one does not cost the other registers.
+    #[inline(never)]
+    fn take_otherwise(
+        &mut self,
+        max: usize,
+        wait: Wait,
+        mut check: impl FnMut(&[u8]) -> Result<()>,
+    ) -> Result<usize> {
         match (max, self.in_place) {
-            (1, false) => match self.consumer.get_into(&mut self.private, wait) {
-                Ok(_) => check(&self.private).map(|()| 1),
-                Err(GetError::Empty) => Ok(0),
-                Err(error) => Err(refused("getting a packet")(error)),
-            },
             (1, true) => match self.consumer.get_with(wait, |bytes, _| check(bytes)) {
                 Ok(checked) => checked.map(|()| 1),
                 Err(GetError::Empty) => Ok(0),
