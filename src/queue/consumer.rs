@@ -102,6 +102,7 @@ impl Consumer {
         }
     }
 
+    /// [`Consumer::get_ready`] of a record in the data region, for all but the first way.
     #[inline(never)]
     fn get_from_data(&mut self, out: &mut Vec<u8>) -> Option<RecordInfo> {
         self.get_ready::<true>(out)

@@ -184,15 +184,15 @@ impl Core {
     #[inline(always)]
     pub(crate) fn take_multi(&self, wait: Wait) -> Result<Taken, GetError> {
         self.check_get()?;
-        if !self.ring.hinted() {
-            self.spin_at_head(wait);
+        if let Some(taken) = self.adopt_hinted() {
+            return Ok(taken);
         }
-        self.take_multi_at_once(wait)
+        self.spin_at_head(wait);
+        self.take_at_head(wait)
     }
 
     /// As [`Core::take_multi`], for a caller that has spun: sleeps where there is nothing.
-    #[inline(always)]
-    pub(crate) fn take_multi_at_once(&self, wait: Wait) -> Result<Taken, GetError> {
+    pub(crate) fn take_multi_slowly(&self, wait: Wait) -> Result<Taken, GetError> {
         self.check_get()?;
         match self.adopt_hinted() {
             Some(taken) => Ok(taken),

@@ -162,7 +162,7 @@ impl Core {
     /// Takes, copies and acknowledges a record of a many-consumer ring, for a caller that has spun.
     pub(crate) fn get_multi(&self, out: &mut Vec<u8>, wait: Wait) -> Result<RecordInfo, GetError> {
         out.clear();
-        let taken = self.take_multi_at_once(wait)?;
+        let taken = self.take_multi_slowly(wait)?;
         self.room_made_by_taking();
         self.ring.read(&taken, out);
         let info = RecordInfo::new(&taken, self.ring.timestamp(&taken));

@@ -114,7 +114,7 @@ impl Core {
     }
 
     /// Puts one record into a single-producer ring, as its producer, where nothing has to be looked at
-    /// or waited for, and the record is small; `false` if that is not so, and nothing was put.
+    /// or waited for, and the record fits one unit; `false` if that is not so, and nothing was put.
     #[inline(always)]
     pub(crate) fn put_plain<const IN_DATA: bool>(
         &self,

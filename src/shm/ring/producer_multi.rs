@@ -52,7 +52,7 @@ impl Ring {
         if !self.fits_unit::<IN_DATA>(payload.len()) || geometry.timestamps {
             return None;
         }
-        let mut claim = self.claim_at_first_sight(cache, State::Claimed, 1, 1, me)?;
+        let mut claim = self.claim_at_first_sight(cache, State::Claimed, 1, me)?;
         let entry = self.memory().entry(claim.pos);
         self.write_unit::<IN_DATA>(&mut claim, entry, payload);
         Self::describe_in(entry, kind, payload.len(), !IN_DATA);
@@ -68,7 +68,7 @@ impl Ring {
     /// what the dead hold and helps (`help_room`) before it believes it.
     #[inline]
     pub fn claim(&self, cache: &ProducerCache, n: u64, me: u16) -> Result<Claim, Refused> {
-        self.claim_as(cache, State::Claimed, n, 1, me)
+        self.claim_as(cache, State::Claimed, n, me)
     }
 
     /// Claims `n` entries for a run of records that fit one unit each.
@@ -77,7 +77,7 @@ impl Ring {
     /// See [`Ring::claim`].
     #[inline]
     pub fn claim_run(&self, cache: &ProducerCache, n: u64, me: u16) -> Result<Claim, Refused> {
-        self.claim_as(cache, State::Run, n, n, me)
+        self.claim_as(cache, State::Run, n, me)
     }
 
     #[inline]
@@ -86,12 +86,11 @@ impl Ring {
         cache: &ProducerCache,
         state: State,
         n: u64,
-        packets: u64,
         me: u16,
     ) -> Result<Claim, Refused> {
-        match self.claim_at_first_sight(cache, state, n, packets, me) {
+        match self.claim_at_first_sight(cache, state, n, me) {
             Some(claim) => Ok(claim),
-            None => self.claim_slowly(cache, state, n, packets, me),
+            None => self.claim_slowly(cache, state, n, me),
         }
     }
 
@@ -103,7 +102,6 @@ impl Ring {
         cache: &ProducerCache,
         state: State,
         n: u64,
-        packets: u64,
         me: u16,
     ) -> Option<Claim> {
         if self.closed_word() != RING_OPEN || self.geometry().maxsize != 0 {
@@ -118,7 +116,7 @@ impl Ring {
         if !room || claim.lap >= self.bits.lap(tail.pos) {
             return None;
         }
-        self.claim_at((tail_word, tail), claim_word, state, n, packets, me)
+        self.claim_at((tail_word, tail), claim_word, state, n, me)
     }
 
     /// Claims the place at the tail, which held a claim of an older lap, unless somebody is faster.
@@ -129,14 +127,13 @@ impl Ring {
         older: u64,
         state: State,
         n: u64,
-        packets: u64,
         me: u16,
     ) -> Option<Claim> {
         let mine = self.bits.pack(state, tail.pos, n, me);
         let slot = self.memory().claim(tail.pos);
         if mutant("claim_without_cas") {
             slot.store(mine, Release);
-            self.move_tail(tail_word, tail.plus(n, packets));
+            self.move_tail(tail_word, tail.plus(n, packets_of(state, n)));
             return Some(Claim { pos: tail.pos, n });
         }
         self.memory().prefetch_entry_for_write(tail.pos + n + PREFETCH_AHEAD);
@@ -144,7 +141,7 @@ impl Ring {
         let order = weaken("claim_relaxed", AcqRel);
         slot.compare_exchange(older, mine, order, Relaxed).ok()?;
         crate::sync::crash_point("claim.between_claim_and_tail");
-        self.move_tail(tail_word, tail.plus(n, packets));
+        self.move_tail(tail_word, tail.plus(n, packets_of(state, n)));
         crate::sync::crash_point("claim.after_tail");
         Some(Claim { pos: tail.pos, n })
     }
@@ -155,7 +152,6 @@ impl Ring {
         cache: &ProducerCache,
         state: State,
         n: u64,
-        packets: u64,
         me: u16,
     ) -> Result<Claim, Refused> {
         let closed = self.closed_word();
@@ -175,7 +171,7 @@ impl Ring {
                     return Err(Refused::Closed);
                 }
                 // Somebody claimed this place and has not moved the tail yet: help.
-                let packets = if claim.state == State::Run { claim.n } else { 1 };
+                let packets = packets_of(claim.state, claim.n);
                 let units = if mutant("help_claim_short") { 1 } else { claim.n };
                 crate::sync::crash_point("help.before_tail");
                 self.move_tail(tail_word, tail.plus(units, packets));
@@ -193,9 +189,9 @@ impl Ring {
                 return Err(Refused::Exhausted);
             }
             if attempt == 0 || !mutant("room_checked_once") {
-                self.check_room(cache, tail, n, packets)?;
+                self.check_room(cache, tail, n, packets_of(state, n))?;
             }
-            let claimed = self.claim_at((tail_word, tail), claim_word, state, n, packets, me);
+            let claimed = self.claim_at((tail_word, tail), claim_word, state, n, me);
             if let Some(claim) = claimed {
                 return Ok(claim);
             }
@@ -357,4 +353,10 @@ impl Ring {
             line.extra_units.fetch_add(extra_units, Relaxed);
         }
     }
+}
+
+/// Packets of a claim of `n` units: each of a run is one.
+#[inline(always)]
+fn packets_of(state: State, n: u64) -> u64 {
+    if state == State::Run { n } else { 1 }
 }
