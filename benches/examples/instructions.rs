@@ -57,6 +57,36 @@ macro_rules! counted {
             }
 
             #[inline(never)]
+            pub(crate) fn counted_hold_many(consumer: &mut Consumer) {
+                for _ in 0..PACKETS / BATCH {
+                    consumer.hold_many(BATCH, Wait::No).expect("packets");
+                    consumer.held_records().for_each(|record| drop(black_box(record)));
+                    consumer.ack_held();
+                }
+            }
+
+            #[inline(never)]
+            pub(crate) fn counted_reserve(producer: &mut Producer, payload: &[u8; 32]) {
+                for _ in 0..PACKETS {
+                    let place = producer.reserve(RecordKind::RAW, payload.len(), Wait::No);
+                    let mut place = place.expect("room");
+                    place.copy_from_slice(black_box(payload));
+                    place.commit().expect("this process");
+                }
+            }
+
+            #[inline(never)]
+            pub(crate) fn counted_get_with(consumer: &mut Consumer) {
+                for _ in 0..PACKETS {
+                    consumer
+                        .get_with(Wait::No, |bytes, _| {
+                            black_box(bytes);
+                        })
+                        .expect("a packet");
+                }
+            }
+
+            #[inline(never)]
             pub(crate) fn counted_lease_many(consumer: &mut Consumer, leases: &mut Vec<Lease>) {
                 for _ in 0..PACKETS / BATCH {
                     consumer.lease_many(BATCH, leases, Wait::No).expect("packets");
@@ -73,6 +103,12 @@ macro_rules! counted {
                     counted_put(&mut producer, &payload);
                     counted_get(&mut consumer, &mut got);
                     counted_put_many(&mut producer, &payloads);
+                    counted_hold_many(&mut consumer);
+                    counted_reserve(&mut producer, &payload);
+                    counted_get_with(&mut consumer);
+                    for _ in 0..PACKETS {
+                        producer.put(RecordKind::RAW, &payload, Wait::No).expect("room");
+                    }
                     counted_lease_many(&mut consumer, &mut leases);
                 }
             }

@@ -297,7 +297,11 @@ impl Core {
         if !self.is_here() {
             return (0, Some(PutError::Forked));
         }
-        for (done, payload) in payloads.iter().enumerate() {
+        let mut done = 0;
+        loop {
+            done += self.ring.put_plain_many(mine, kind, &payloads[done..]);
+            // Too long for one unit, or the consumers' words have to be looked at.
+            let Some(payload) = payloads.get(done) else { break };
             if let Err(error) = self.check_put(payload.len()) {
                 self.published();
                 return (done, Some(error));
@@ -308,6 +312,7 @@ impl Core {
                     return (done, Some(error));
                 }
             }
+            done += 1;
         }
         self.published();
         (payloads.len(), None)

@@ -10,8 +10,10 @@
 //! write it. A consumer that has caught up with a *stream* and looks at once makes the producer wait
 //! for the line at every packet; one that waits for an *answer* must look at once. Which of the two
 //! it was shows at the next wait: if more than one packet was taken since the last, it was a stream, and
-//! the first look comes later. Nothing is looked at to find out: the entry behind the one just found
-//! belongs to the producer, and to fetch it costs as long as a packet takes to cross.
+//! the first look comes later, the later the more there were: a consumer far behind its producer takes
+//! whole lines, one that follows it closely fights for each. Nothing is looked at to find out: the entry
+//! behind the one just found belongs to the producer, and to fetch it costs as long as a packet takes to
+//! cross.
 //!
 //! Between two looks there is a spin hint, which on x86 takes some twenty nanoseconds. Shorter pauses
 //! find an answer no sooner, or take longer where the CPUs share no cache (`benches/README.md` has what was
@@ -40,8 +42,8 @@ const MIN_LOOKS: u32 = 4;
 const EAGER_LOOKS: u32 = 200;
 /// Longest pause between later looks for a record, in spin hints.
 const MAX_PAUSE: u32 = 8;
-/// Longest first pause, in spin hints: about a microsecond.
-const MAX_FIRST_PAUSE: u32 = 32;
+/// Longest first pause, in spin hints: some three microseconds.
+const MAX_FIRST_PAUSE: u32 = 128;
 /// A spin at full length is tried after every so many failures.
 const RETRY_EVERY: u32 = 32;
 
@@ -112,8 +114,12 @@ impl Spin {
         let last = self.waited_at.load(Ordering::Relaxed);
         self.waited_at.store(pos, Ordering::Relaxed);
         let now = self.first_pause.load(Ordering::Relaxed);
-        let stream = pos.wrapping_sub(last) > 1;
-        let next = if stream { (now * 2).clamp(2, MAX_FIRST_PAUSE) } else { 0 };
+        let since = pos.wrapping_sub(last);
+        let stream = since > 1;
+        // Twice as long as the last, but no longer than two hints for each packet since: a slow stream
+        // gains nothing by a long pause.
+        let most = since.saturating_mul(2).min(u64::from(MAX_FIRST_PAUSE)) as u32;
+        let next = if stream { (now * 2).clamp(2, most) } else { 0 };
         if next != now {
             self.first_pause.store(next, Ordering::Relaxed);
         }

@@ -195,7 +195,7 @@ pub struct RingHeader {
 pub struct ProducerLine {
     /// Position after the last claimed record, packed with the packets claimed (see `ring::stamp`).
     pub tail: AtomicU64,
-    /// Single producer: the position after the put in progress, or the tail.
+    /// Single producer: the position after the puts in progress, or the tail.
     pub intent: AtomicU64,
     /// Units beyond the first of all records ever claimed.
     pub extra_units: AtomicU64,

@@ -2,7 +2,7 @@
 
 use ringway::mutants::mutant;
 use ringway::shm::peers::Peers as _;
-use ringway::shm::ring::{Missing, ProducerCache, Refused, Taken};
+use ringway::shm::ring::{Missing, ProducerCache, Refused, SingleProducer, Taken};
 use ringway::shm::wait::{self, For, SLICE};
 
 use crate::harness::{Case, Model};
@@ -134,12 +134,38 @@ pub(crate) const CLOSE_SPSC: Model = Model {
 };
 
 fn close_spsc(case: Case) {
+    close_single(case, |ann, producer| {
+        put_until_closed(&[10, 11], |value| ann.put_single(producer, value))
+    });
+}
+
+pub(crate) const CLOSE_SPSC_MANY: Model = Model {
+    name: "close_spsc_many",
+    promise: "several put at once by one producer: all of them, or none behind the close",
+    bound: Some(3),
+    min_iterations: 11_000,
+    without: &[],
+    points: &[],
+    mutants: &["intent_after_closed", "light_barrier_missing", "heavy_barrier_missing"],
+    body: close_spsc_many,
+};
+
+fn close_spsc_many(case: Case) {
+    close_single(case, |ann, producer| {
+        let count = ann.ring.put_plain_many(producer, 0, &[&[10], &[11]]);
+        assert!(count == 2 || count == 0 && ann.ring.is_closed(), "{count} of 2");
+        [10, 11][..count].to_vec()
+    });
+}
+
+/// One producer, which says what it put, against a closer that then takes all there is.
+fn close_single(case: Case, put: fn(&Rig, &mut SingleProducer) -> Vec<u8>) {
     let rig = Rig::new(Single, Single);
     let mut producer = rig.producer();
     let mut consumer = rig.consumer();
     let (ann, bob) = (rig.clone(), rig.clone());
     let (put, (sealed, got, mut consumer)) = case.two(
-        move || put_until_closed(&[10, 11], |value| ann.put_single(&mut producer, value)),
+        move || put(&ann, &mut producer),
         move || {
             close(&bob, BOB);
             let (ring, mine) = (&bob.ring, std::cell::RefCell::new(&mut consumer));

@@ -52,6 +52,7 @@ pub(crate) static MODELS: &[Model] = &[
     close::SEAL_MPSC,
     close::SEAL_MPMC,
     close::CLOSE_SPSC,
+    close::CLOSE_SPSC_MANY,
     close::CLOSE_SPMC,
     close::CLOSE_WAKES,
     roles::PRODUCER_SUCCEEDS,

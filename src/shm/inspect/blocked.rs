@@ -104,10 +104,10 @@ pub(super) fn writing_alone(ring: &RingView, world: &World<'_>) -> Option<(u64, 
     let exposed = ring.exposed().pos;
     let tail = ring.tail().pos;
     let intent = ring.intent();
-    // A stamp of this lap at the tail: committed, and the tail is about to follow.
-    let stamp = ring.stamp(tail).1;
-    let writing = intent > tail && exposed >= tail && stamp.lap < bits.lap(tail);
-    writing.then(|| (tail, world.role_id(ring.shared().producer_id)))
+    // A stamp of this lap where the consumers stand: committed, and the tail is about to follow.
+    let stamp = ring.stamp(exposed).1;
+    let writing = exposed >= tail && intent > exposed && stamp.lap < bits.lap(exposed);
+    writing.then(|| (exposed, world.role_id(ring.shared().producer_id)))
 }
 
 /// The oldest record that a single consumer was given and has not acknowledged.

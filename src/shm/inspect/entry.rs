@@ -300,11 +300,12 @@ impl Entries {
         if pos < tail {
             return unexplained("claimed, but neither claim nor stamp says so");
         }
-        if claim.is_none() && pos == tail {
+        // Of several put at once, those before are stamped already, and the tail follows the last.
+        if claim.is_none() {
             let intent = self.ring.intent();
-            if intent > tail {
+            if intent > pos {
                 let id = self.ring.shared().producer_id;
-                let (owner, n) = (u16::try_from(id).unwrap_or(0), intent - tail);
+                let (owner, n) = (u16::try_from(id).unwrap_or(0), intent - pos);
                 let state = EntryState::Writing;
                 let far = (n > bits.max_units()).then_some("an intent out of reach");
                 let n = n.min(bits.max_units());

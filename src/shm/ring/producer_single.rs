@@ -6,7 +6,7 @@
 //! | the producer dies… | and its successor sees |
 //! |---|---|
 //! | before the stamp | nothing; `intent` ahead of `tail`, which only a closer minds |
-//! | between stamp and tail | READY of this lap at the tail: rolls over it |
+//! | between stamp and tail | READY of this lap at the tail: rolls over it, and over those behind it |
 //! | after that, with the record already taken | a stamp of this lap in any state: rolls over it |
 
 use super::producer_multi::HIGH_WATER_STEP;
@@ -110,8 +110,40 @@ impl Ring {
         crate::sync::crash_point("commit_single.before_stamp");
         Self::stamp(entry, mine.ready);
         self.prefetch_data_behind(&claim, payload.len(), !IN_DATA);
-        self.put_behind(mine, 1, payload.len());
+        self.put_behind(mine, 1, 1, payload.len() as u64);
         true
+    }
+
+    /// Puts as many of these records, from the first on, as fit one unit each and find room without a look
+    /// at the consumers' words; says how many. They are announced together and counted together, but
+    /// each is stamped as soon as it is written, and may be taken at once. Whoever dies in between
+    /// leaves those that are stamped, over which a successor rolls.
+    #[inline]
+    pub fn put_plain_many(&self, mine: &mut SingleProducer, kind: u8, payloads: &[&[u8]]) -> usize {
+        let start = mine.tail.pos;
+        let room = mine.plain_until.saturating_sub(start).min(self.bits.max_units());
+        let fits = |payload: &&&[u8]| payload.len() <= self.unit_payload;
+        let count = payloads.iter().take(room as usize).take_while(fits).count();
+        if count == 0 || self.announce(start, count as u64).is_err() {
+            return 0;
+        }
+        let mut bytes = 0;
+        for (pos, payload) in (start..).zip(&payloads[..count]) {
+            self.memory().prefetch_entry_for_write(pos + 1 + PREFETCH_AHEAD);
+            let (mut claim, inline) = (Claim { pos, n: 1 }, self.is_inline(payload.len()));
+            if inline {
+                Self::fill(self.memory().entry(pos), payload);
+            } else {
+                self.write(&mut claim, 0, false, payload);
+            }
+            self.describe(pos, kind, payload.len(), inline);
+            crate::sync::crash_point("commit_single.before_stamp");
+            self.stamp_ready(pos, 1);
+            self.prefetch_data_behind(&claim, payload.len(), inline);
+            bytes += payload.len() as u64;
+        }
+        self.put_behind(mine, count as u64, count as u64, bytes);
+        count
     }
 
     /// Where [`Ring::put_plain`] must stop, given a reclaim limit. Never begins where each record
@@ -229,15 +261,15 @@ impl Ring {
         crate::sync::crash_point("commit_single.before_stamp");
         self.stamp_ready(claim.pos, claim.n);
         self.prefetch_data_behind(claim, len, inline);
-        self.put_behind(mine, claim.n, len);
+        self.put_behind(mine, claim.n, 1, len as u64);
     }
 
-    /// Moves the tail over the record just stamped, and counts it.
+    /// Moves the tail over what was just stamped, and counts it.
     #[inline(always)]
-    fn put_behind(&self, mine: &mut SingleProducer, n: u64, len: usize) {
+    fn put_behind(&self, mine: &mut SingleProducer, n: u64, packets: u64, bytes: u64) {
         crate::sync::crash_point("commit_single.between_stamp_and_tail");
         let (bits, line) = (self.bits, &self.memory().header().producers);
-        let tail = mine.tail.plus(n, 1);
+        let tail = mine.tail.plus(n, packets);
         if !bits.same_lap(mine.tail.pos, tail.pos) {
             mine.ready = bits.pack(State::Ready, tail.pos, 1, 0);
         }
@@ -245,9 +277,9 @@ impl Ring {
         // SYNC tail (pairs with `load_tail`).
         line.tail.store(bits.pack_mark(tail), Release);
         // RELAXED: a statistic, which we alone write.
-        line.bytes.store(line.bytes.load(Relaxed).wrapping_add(len as u64), Relaxed);
-        if n != 1 {
-            let extra = line.extra_units.load(Relaxed).wrapping_add(n - 1); // RELAXED: as above.
+        line.bytes.store(line.bytes.load(Relaxed).wrapping_add(bytes), Relaxed);
+        if n != packets {
+            let extra = line.extra_units.load(Relaxed).wrapping_add(n - packets); // RELAXED: as above.
             line.extra_units.store(extra, Relaxed); // RELAXED: as above.
         }
         if tail.pos >= mine.sample_at {
