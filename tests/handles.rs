@@ -176,6 +176,35 @@ fn a_record_whose_length_makes_no_sense_is_reported_once_and_wedges_nobody() {
 }
 
 #[test]
+fn a_batch_of_one_producer_keeps_its_order_whatever_its_lengths_and_stops_where_it_is_full() {
+    let queue = queue(Side::Single, Side::Single);
+    let ring = queue.ring().unwrap();
+    let (mut producer, mut consumer) = (ring.producer().unwrap(), ring.consumer().unwrap());
+    let unit = ring.raw().geometry().unit_bytes as usize;
+    let lengths = [8, 48, 49, unit, unit + 1, 0, 1, 2 * unit, 32];
+    let payloads: Vec<Vec<u8>> =
+        (0..200).map(|i| vec![i as u8; lengths[i % lengths.len()]]).collect();
+    let slices: Vec<&[u8]> = payloads.iter().map(Vec::as_slice).collect();
+    let (mut put, mut got) = (0, 0);
+    let mut bytes = Vec::new();
+    while got < slices.len() {
+        let (count, error) = producer.put_many(RecordKind::RAW, &slices[put..], Wait::No);
+        put += count;
+        assert!(matches!(error, Some(PutError::Full)) || put == slices.len(), "{error:?}");
+        // Some, but not all: the next batch begins anywhere.
+        for _ in 0..3 {
+            if consumer.get_into(&mut bytes, Wait::No).is_ok() {
+                assert_eq!(bytes, payloads[got], "packet {got}");
+                got += 1;
+            }
+        }
+    }
+    assert_eq!((put, queue.qsize(), queue.in_flight()), (200, 0, 0));
+    let stats = queue.stats();
+    assert_eq!((stats.puts, stats.gets), (200, 200));
+}
+
+#[test]
 fn what_was_given_back_is_held_before_what_waits() {
     for producers in [Side::Single, Side::Multi] {
         let queue = queue(producers, Side::Multi);

@@ -60,7 +60,7 @@ macro_rules! counted {
             pub(crate) fn counted_hold_many(consumer: &mut Consumer) {
                 for _ in 0..PACKETS / BATCH {
                     consumer.hold_many(BATCH, Wait::No).expect("packets");
-                    consumer.held_records().for_each(|record| drop(black_box(record)));
+                    consumer.held_records().for_each(|record| _ = black_box(record));
                     consumer.ack_held();
                 }
             }

@@ -214,23 +214,12 @@ impl Consumer {
         out: &mut Vec<Lease>,
         wait: Wait,
     ) -> Result<usize, GetError> {
+        let ConsumerSide::Multi = &self.side else {
+            return lease_many(max, out, wait, |wait| self.lease(wait));
+        };
         // Behind what is held, for a moment: no vector of its own at each call.
         let start = self.held.len();
-        let count = match &mut self.side {
-            ConsumerSide::Multi => self.core.take_many(max, &mut self.held, wait)?,
-            ConsumerSide::Single(local, _) => {
-                if let Some(state) = local.take() {
-                    self.core.park(state, 0);
-                }
-                let ready = self.core.take_ready_in_slot(max, &mut self.held);
-                if ready == 0 && max != 0 {
-                    out.push(self.lease(wait)?);
-                    1 + self.core.take_ready_in_slot(max - 1, &mut self.held)
-                } else {
-                    ready
-                }
-            }
-        };
+        let count = self.core.take_many(max, &mut self.held, wait)?;
         let lease = |taken| Lease::ring(RingLease::new(Arc::clone(&self.core), taken));
         out.extend(self.held.drain(start..).map(lease));
         Ok(count)
@@ -251,7 +240,7 @@ impl Consumer {
                 let Some(state) = local else { return Err(GetError::Empty) };
                 let taken = self.core.take_single(state, wait)?;
                 if let Some(state) = local.take() {
-                    self.core.park(state, 1);
+                    self.core.park(state);
                 }
                 self.core.room_made_by_taking();
                 Ok(taken)
@@ -323,4 +312,25 @@ impl Drop for Consumer {
             (None, other, _) => *slot = other,
         }
     }
+}
+
+/// Takes up to `max` leases with `lease`, waiting for the first only.
+pub(crate) fn lease_many(
+    max: usize,
+    out: &mut Vec<Lease>,
+    wait: Wait,
+    mut lease: impl FnMut(Wait) -> Result<Lease, GetError>,
+) -> Result<usize, GetError> {
+    if max == 0 {
+        return Ok(0);
+    }
+    out.push(lease(wait)?);
+    for count in 1..max {
+        match lease(Wait::No) {
+            Ok(lease) => out.push(lease),
+            // What there was is taken; whatever is wrong shows at the next call.
+            Err(_) => return Ok(count),
+        }
+    }
+    Ok(max)
 }

@@ -33,31 +33,12 @@ impl Core {
         self.take_in_slot(wait, |core| Ok(core.lock_consumer()))
     }
 
-    /// Parks the state of an owned consumer that has just taken so many records to lease them.
-    pub(crate) fn park(&self, state: SingleConsumer, leases: usize) {
+    /// Parks the state of an owned consumer that has just taken a record to lease it.
+    pub(crate) fn park(&self, state: SingleConsumer) {
         let mut slot = self.lock_consumer();
         // RELAXED: under the slot's lock.
-        self.leases.fetch_add(leases, Relaxed);
+        self.leases.fetch_add(1, Relaxed);
         *slot = Slot::Parked(state);
-    }
-
-    /// Takes what lies ready for the consumer whose state is shared or parked, up to `max` records, to
-    /// be leased: they are counted. 0 where there is nothing at first sight, or the next record needs
-    /// [`Core::take_record`] or [`Core::take_parked`], which say what is the matter.
-    pub(crate) fn take_ready_in_slot(&self, max: usize, out: &mut Vec<Taken>) -> usize {
-        if self.check_get().is_err() {
-            return 0;
-        }
-        let mut slot = self.lock_consumer();
-        let (Slot::Shared(state, _) | Slot::Parked(state)) = &mut *slot else { return 0 };
-        let count = self.ring.take_ready_single(state, max, out);
-        // RELAXED: under the slot's lock.
-        self.leases.fetch_add(count, Relaxed);
-        drop(slot);
-        if count != 0 {
-            self.room_made_by_taking();
-        }
-        count
     }
 
     /// Takes the parked state back, unless leases are out.

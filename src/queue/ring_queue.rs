@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use crate::error::{GetError, OpenError, PutError};
 use crate::queue::config::{QueueConfig, ResolvedConfig};
-use crate::queue::consumer::Consumer;
+use crate::queue::consumer::{self, Consumer};
 use crate::queue::core::Core;
 use crate::queue::core_get::RingLease;
 use crate::queue::local_home::LocalHome;
@@ -300,17 +300,11 @@ impl QueueBackend for RingQueue {
     }
 
     fn lease_many(&self, max: usize, out: &mut Vec<Lease>, wait: Wait) -> Result<usize, GetError> {
+        if self.core.ring.geometry().consumers == Side::Single {
+            return consumer::lease_many(max, out, wait, |wait| self.lease(wait));
+        }
         let mut many = Vec::new();
-        let count = match self.core.ring.geometry().consumers {
-            Side::Multi => self.core.take_many(max, &mut many, wait)?,
-            Side::Single => match self.core.take_ready_in_slot(max, &mut many) {
-                0 if max != 0 => {
-                    out.push(self.lease(wait)?);
-                    1 + self.core.take_ready_in_slot(max - 1, &mut many)
-                }
-                ready => ready,
-            },
-        };
+        let count = self.core.take_many(max, &mut many, wait)?;
         let lease = |taken| Lease::ring(RingLease::new(Arc::clone(&self.core), taken));
         out.extend(many.into_iter().map(lease));
         Ok(count)

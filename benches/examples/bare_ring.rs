@@ -1,0 +1,165 @@
+//! What the memory of a machine allows a ring that moves one cache line a record, and does nothing
+//! else: no counters, no waiting, no recovery, no room that is ever looked for. The limits in
+//! `benches/README.md` come from here.
+//!
+//! ```text
+//! cargo run --release -p ringway-bench --example bare_ring [CPU CPU]
+//! ```
+//!
+//! Two threads, pinned. Ping-pong: each line is written by one side and read by the other, in rings of
+//! one to 4096 lines, next to one line that goes to and fro (the floor). Stream: one side writes line
+//! after line, the other reads each, and writes into it, or not. Medians of five.
+
+use std::hint::{black_box, spin_loop};
+use std::sync::Barrier;
+use std::sync::atomic::AtomicU64;
+use std::sync::atomic::Ordering::{Acquire, Relaxed, Release};
+use std::time::Instant;
+
+use rustix::thread::{CpuSet, sched_setaffinity};
+
+const ROUNDS: u64 = 200_000;
+const WARM_UP: u64 = 100_000;
+const STREAM: u64 = 4_000_000;
+const ENTRIES: u64 = 4096;
+/// Lines that a stream's reader takes between two words to its writer.
+const ROOM_STEP: u64 = 64;
+
+/// A stamp and 32 bytes of payload.
+#[derive(Default)]
+#[repr(align(64))]
+struct Line {
+    stamp: AtomicU64,
+    payload: [AtomicU64; 4],
+}
+
+// RELAXED, all payloads: published by the stamp's Release.
+impl Line {
+    fn write(&self, stamp: u64) {
+        self.payload.iter().for_each(|word| word.store(stamp, Relaxed));
+        // SYNC bare (pairs with `read`).
+        self.stamp.store(stamp, Release);
+    }
+
+    fn read(&self, stamp: u64) -> u64 {
+        // SYNC bare (pairs with `write`).
+        while self.stamp.load(Acquire) != stamp {
+            spin_loop();
+        }
+        self.payload.iter().fold(0, |sum, word| sum ^ word.load(Relaxed))
+    }
+}
+
+fn lines(count: u64) -> Vec<Line> {
+    (0..count).map(|_| Line::default()).collect()
+}
+
+fn pin(cpu: usize) {
+    let mut set = CpuSet::new();
+    set.set(cpu);
+    sched_setaffinity(None, &set).expect("a CPU that this process may use");
+}
+
+/// Runs `one` here and `other` in a thread, on the two CPUs; `one` says how long it took, in nanoseconds.
+fn pair(cpus: [usize; 2], one: impl FnOnce() -> f64, other: impl FnOnce() + Send) -> f64 {
+    let both_there = Barrier::new(2);
+    std::thread::scope(|scope| {
+        let there = &both_there;
+        scope.spawn(move || {
+            pin(cpus[1]);
+            there.wait();
+            other();
+        });
+        pin(cpus[0]);
+        there.wait();
+        one()
+    })
+}
+
+/// One way of a ping-pong, in nanoseconds, over two rings of so many lines; or over one line both ways.
+fn ping_pong(cpus: [usize; 2], entries: Option<u64>) -> f64 {
+    let mask = entries.unwrap_or(1) - 1;
+    let (there, other) = (lines(mask + 1), lines(mask + 1));
+    let back = if entries.is_none() { &there } else { &other };
+    let at = |round: u64| (round & mask) as usize;
+    let one = || {
+        let mut start = Instant::now();
+        for round in 1..=WARM_UP + ROUNDS {
+            if round == WARM_UP {
+                start = Instant::now();
+            }
+            there[at(round)].write(2 * round);
+            black_box(back[at(round)].read(2 * round + 1));
+        }
+        start.elapsed().as_nanos() as f64 / ROUNDS as f64 / 2.0
+    };
+    pair(cpus, one, || {
+        for round in 1..=WARM_UP + ROUNDS {
+            black_box(there[at(round)].read(2 * round));
+            back[at(round)].write(2 * round + 1);
+        }
+    })
+}
+
+/// Nanoseconds a record of a stream; `hand_back` says that the reader writes into each line.
+fn stream(cpus: [usize; 2], hand_back: bool) -> f64 {
+    let (ring, room) = (lines(ENTRIES), Line::default());
+    let one = || {
+        let start = Instant::now();
+        let mut limit = ENTRIES;
+        for record in 1..=STREAM {
+            while record > limit {
+                // SYNC bare: what was read may be written again.
+                limit = room.stamp.load(Acquire) + ENTRIES;
+                spin_loop();
+            }
+            ring[(record % ENTRIES) as usize].write(record);
+        }
+        while room.stamp.load(Acquire) != STREAM {
+            spin_loop();
+        }
+        start.elapsed().as_nanos() as f64 / STREAM as f64
+    };
+    pair(cpus, one, || {
+        for record in 1..=STREAM {
+            let line = &ring[(record % ENTRIES) as usize];
+            black_box(line.read(record));
+            if hand_back {
+                line.stamp.store(0, Relaxed); // RELAXED: ordered by `room`.
+            }
+            if record % ROOM_STEP == 0 {
+                room.stamp.store(record, Release); // SYNC bare.
+            }
+        }
+    })
+}
+
+fn median(mut measure: impl FnMut() -> f64) -> (f64, f64, f64) {
+    let mut all: [f64; 5] = std::array::from_fn(|_| measure());
+    all.sort_by(f64::total_cmp);
+    (all[2], all[0], all[4])
+}
+
+fn main() {
+    let named: Vec<usize> =
+        std::env::args().skip(1).map(|cpu| cpu.parse().expect("a CPU")).collect();
+    let cpus = match named[..] {
+        [one, other] => [one, other],
+        _ => [0, 1],
+    };
+    let (floor, least, most) = median(|| ping_pong(cpus, None));
+    println!("floor, one line to and fro       {floor:6.1} ns ({least:.1}–{most:.1})");
+    for entries in [1, 4, 8, 16, 64, ENTRIES] {
+        let (mean, least, most) = median(|| ping_pong(cpus, Some(entries)));
+        let ratio = mean / floor;
+        println!(
+            "ping-pong, rings of {entries:4} lines   {mean:6.1} ns ({least:.1}–{most:.1})  {ratio:.2} x floor"
+        );
+    }
+    for (hand_back, what) in [(false, "lines only read"), (true, "lines written after reading")] {
+        let (mean, least, most) = median(|| stream(cpus, hand_back));
+        let (rate, slow, fast) = (1e3 / mean, 1e3 / most, 1e3 / least);
+        let product = floor / mean;
+        println!("stream, {what:27} {rate:4.0} M/s ({slow:.0}–{fast:.0})  x floor: {product:.2}e9");
+    }
+}
