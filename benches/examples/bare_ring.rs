@@ -1,6 +1,5 @@
 //! What the memory of a machine allows a ring that moves one cache line a record, and does nothing
-//! else: no counters, no waiting, no recovery, no room that is ever looked for. The limits in
-//! `benches/README.md` come from here.
+//! else: no counters, no waiting, no recovery. The limits in `benches/README.md` come from here.
 //!
 //! ```text
 //! cargo run --release -p ringway-bench --example bare_ring [CPU CPU]
@@ -141,11 +140,14 @@ fn median(mut measure: impl FnMut() -> f64) -> (f64, f64, f64) {
 }
 
 fn main() {
-    let named: Vec<usize> =
-        std::env::args().skip(1).map(|cpu| cpu.parse().expect("a CPU")).collect();
-    let cpus = match named[..] {
-        [one, other] => [one, other],
-        _ => [0, 1],
+    let named: Result<Vec<usize>, _> = std::env::args().skip(1).map(|cpu| cpu.parse()).collect();
+    let cpus = match named.as_deref() {
+        Ok([]) => [0, 1],
+        Ok(&[one, other]) if one != other => [one, other],
+        _ => {
+            eprintln!("bare_ring: name two different CPUs, or none for 0 and 1: bare_ring 2 3");
+            std::process::exit(2);
+        }
     };
     let (floor, least, most) = median(|| ping_pong(cpus, None));
     println!("floor, one line to and fro       {floor:6.1} ns ({least:.1}–{most:.1})");

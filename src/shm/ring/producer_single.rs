@@ -131,6 +131,7 @@ impl Ring {
         for (pos, payload) in (start..).zip(&payloads[..count]) {
             self.memory().prefetch_entry_for_write(pos + 1 + PREFETCH_AHEAD);
             let (mut claim, inline) = (Claim { pos, n: 1 }, self.is_inline(payload.len()));
+            // As `write`, which would check the length once more: 7 of 61 instructions.
             if inline {
                 Self::fill(self.memory().entry(pos), payload);
             } else {
