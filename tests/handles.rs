@@ -5,7 +5,9 @@ use std::sync::mpsc;
 use std::time::Duration;
 
 use ringway::error::{GetError, PutError};
-use ringway::queue::{Queue, QueueConfig, QueueDescriptor, RecordKind, Selector, Side, Wait};
+use ringway::queue::{
+    Lease, Queue, QueueConfig, QueueDescriptor, RecordKind, Selector, Side, Wait,
+};
 
 /// How long a test waits for what must happen.
 const WATCHDOG: Duration = Duration::from_secs(20);
@@ -170,6 +172,40 @@ fn a_record_whose_length_makes_no_sense_is_reported_once_and_wedges_nobody() {
             assert!(matches!(get(), Err(GetError::Corrupt { pos, .. }) if pos == first));
             assert_eq!(get().unwrap(), b"good");
             assert!(matches!(get(), Err(GetError::Empty)));
+            assert_eq!((queue.qsize(), queue.in_flight()), (0, 0));
+        }
+    }
+}
+
+#[test]
+fn leases_taken_together_end_before_a_bad_record_and_the_next_call_reports_it() {
+    for consumers in [Side::Single, Side::Multi] {
+        for owned in [false, true] {
+            let queue = queue(Side::Multi, consumers);
+            let ring = queue.backend().ring().unwrap();
+            for record in [b"one", b"bad", b"two"] {
+                queue.put(record).unwrap();
+            }
+            let memory = ring.raw().memory();
+            let bad = memory.geometry().bits().first_pos() + 1;
+            memory.entry(bad).len.store(u32::MAX, Ordering::Relaxed);
+            let mut consumer = owned.then(|| ring.consumer().unwrap());
+            let mut lease = || -> Result<Vec<Vec<u8>>, GetError> {
+                let leases = match &mut consumer {
+                    None => queue.lease_many(9, Wait::No)?,
+                    Some(consumer) => {
+                        let mut leases = Vec::new();
+                        consumer.lease_many(9, &mut leases, Wait::No)?;
+                        leases
+                    }
+                };
+                let take = |lease: Lease| (lease.to_vec(), lease.ack()).0;
+                Ok(leases.into_iter().map(take).collect())
+            };
+            assert_eq!(lease().unwrap(), [b"one"]);
+            assert!(matches!(lease(), Err(GetError::Corrupt { pos, .. }) if pos == bad));
+            assert_eq!(lease().unwrap(), [b"two"]);
+            assert!(matches!(lease(), Err(GetError::Empty)));
             assert_eq!((queue.qsize(), queue.in_flight()), (0, 0));
         }
     }

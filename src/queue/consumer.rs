@@ -22,9 +22,13 @@ pub struct Consumer {
     pub(super) held: Vec<Taken>,
 }
 
+/// Told apart by a number of its own: what the compiler would make of the states' own values takes five
+/// more instructions at each get.
+#[repr(u8)]
 pub(super) enum ConsumerSide {
-    /// The state is here, or parked in the core's slot while leases are out.
-    Single(Option<SingleConsumer>, Option<RoleGuard>),
+    Single(SingleConsumer, Option<RoleGuard>),
+    /// Leases are out: the state is parked in the core's slot.
+    Parked(Option<RoleGuard>),
     Multi,
 }
 
@@ -32,6 +36,7 @@ impl std::fmt::Debug for ConsumerSide {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str(match self {
             Self::Single(..) => "Single",
+            Self::Parked(_) => "Parked",
             Self::Multi => "Multi",
         })
     }
@@ -51,11 +56,11 @@ impl Consumer {
                         // Leases of the shared handle may still be out: park.
                         *slot = Slot::Parked(state);
                         drop(slot);
-                        let side = ConsumerSide::Single(None, Some(guard));
+                        let side = ConsumerSide::Parked(Some(guard));
                         return Ok(Self { core, side, held: Vec::new() });
                     }
                     Slot::Vacant => match core.become_consumer() {
-                        Ok((state, guard)) => ConsumerSide::Single(Some(state), Some(guard)),
+                        Ok((state, guard)) => ConsumerSide::Single(state, Some(guard)),
                         Err(error) => {
                             *slot = Slot::Vacant;
                             return Err(error);
@@ -96,8 +101,8 @@ impl Consumer {
     #[inline(always)]
     fn get_ready<const IN_DATA: bool>(&mut self, out: &mut Vec<u8>) -> Option<RecordInfo> {
         match &mut self.side {
-            ConsumerSide::Single(Some(state), _) => self.core.get_plain::<IN_DATA>(state, out),
-            ConsumerSide::Single(None, _) => None,
+            ConsumerSide::Single(state, _) => self.core.get_plain::<IN_DATA>(state, out),
+            ConsumerSide::Parked(_) => None,
             ConsumerSide::Multi => self.core.get_plain_multi::<IN_DATA>(out),
         }
     }
@@ -112,8 +117,8 @@ impl Consumer {
     #[inline(never)]
     fn spin(&mut self, wait: Wait) -> bool {
         match &mut self.side {
-            ConsumerSide::Single(Some(state), _) => self.core.spin_for_next(state, wait),
-            ConsumerSide::Single(None, _) => false,
+            ConsumerSide::Single(state, _) => self.core.spin_for_next(state, wait),
+            ConsumerSide::Parked(_) => false,
             ConsumerSide::Multi => self.core.spin_for_head(wait),
         }
     }
@@ -126,7 +131,7 @@ impl Consumer {
         }
         match &self.side {
             ConsumerSide::Multi => self.core.get_multi(out, wait),
-            ConsumerSide::Single(..) => self.get_single_slowly(out, wait),
+            _ => self.get_single_slowly(out, wait),
         }
     }
 
@@ -134,7 +139,7 @@ impl Consumer {
     fn get_single_slowly(&mut self, out: &mut Vec<u8>, wait: Wait) -> Result<RecordInfo, GetError> {
         out.clear();
         self.unpark();
-        if let ConsumerSide::Single(Some(state), _) = &mut self.side {
+        if let ConsumerSide::Single(state, _) = &mut self.side {
             let core = &*self.core;
             let taken = core.take_single_slowly(state, wait)?;
             core.ring.read(&taken, out);
@@ -165,12 +170,12 @@ impl Consumer {
         let core = &*self.core;
         let (state, taken) = match &mut self.side {
             ConsumerSide::Multi => (None, core.take_record(wait)?),
-            ConsumerSide::Single(Some(state), _) => {
+            ConsumerSide::Single(state, _) => {
                 let taken = core.take_single(state, wait)?;
                 core.room_made_by_taking();
                 (Some(state), taken)
             }
-            ConsumerSide::Single(None, _) => return self.get_parked_with(wait, read),
+            ConsumerSide::Parked(_) => return self.get_parked_with(wait, read),
         };
         let info = RecordInfo::new(&taken, core.ring.timestamp(&taken));
         let bomb = GiveBack { core, state, taken };
@@ -214,12 +219,19 @@ impl Consumer {
         out: &mut Vec<Lease>,
         wait: Wait,
     ) -> Result<usize, GetError> {
-        let ConsumerSide::Multi = &self.side else {
-            return lease_many(max, out, wait, |wait| self.lease(wait));
-        };
         // Behind what is held, for a moment: no vector of its own at each call.
         let start = self.held.len();
-        let count = self.core.take_many(max, &mut self.held, wait)?;
+        match &self.side {
+            _ if max == 0 => {}
+            ConsumerSide::Multi => _ = self.core.take_many(max, &mut self.held, wait)?,
+            ConsumerSide::Single(..) | ConsumerSide::Parked(_) => {
+                let first = self.take(wait)?;
+                self.held.push(first);
+                self.core.take_more_parked(max - 1, &mut self.held);
+                self.core.room_made_by_taking();
+            }
+        }
+        let count = self.held.len() - start;
         let lease = |taken| Lease::ring(RingLease::new(Arc::clone(&self.core), taken));
         out.extend(self.held.drain(start..).map(lease));
         Ok(count)
@@ -231,15 +243,15 @@ impl Consumer {
         self.unpark();
         match &mut self.side {
             ConsumerSide::Multi => self.core.take_record(wait),
-            ConsumerSide::Single(None, _) => {
+            ConsumerSide::Parked(_) => {
                 let taken = self.core.take_parked(wait)?;
                 self.core.room_made_by_taking();
                 Ok(taken)
             }
-            ConsumerSide::Single(local, _) => {
-                let Some(state) = local else { return Err(GetError::Empty) };
+            ConsumerSide::Single(state, guard) => {
                 let taken = self.core.take_single(state, wait)?;
-                if let Some(state) = local.take() {
+                let parked = ConsumerSide::Parked(guard.take());
+                if let ConsumerSide::Single(state, _) = std::mem::replace(&mut self.side, parked) {
                     self.core.park(state);
                 }
                 self.core.room_made_by_taking();
@@ -251,8 +263,10 @@ impl Consumer {
     /// Takes the parked state back when no lease is out: only this handle makes new ones.
     #[inline]
     pub(super) fn unpark(&mut self) {
-        if let ConsumerSide::Single(local @ None, _) = &mut self.side {
-            *local = self.core.unpark();
+        if let ConsumerSide::Parked(guard) = &mut self.side
+            && let Some(state) = self.core.unpark()
+        {
+            self.side = ConsumerSide::Single(state, guard.take());
         }
     }
 }
@@ -296,41 +310,30 @@ impl Drop for GiveBack<'_> {
 impl Drop for Consumer {
     fn drop(&mut self) {
         self.give_back_held();
-        let ConsumerSide::Single(local, guard) = &mut self.side else { return };
         if !self.core.is_here() {
             return;
         }
-        let mut slot = self.core.lock_consumer();
-        match (local.take(), slot.replace(Slot::Vacant), guard.take()) {
-            (Some(mut state), ..) => self.core.ring.publish_hint(&mut state),
-            (None, Slot::Parked(mut state), Some(guard)) => {
-                self.core.ring.publish_hint(&mut state);
-                if self.core.open_leases() != 0 {
-                    *slot = Slot::Orphaned(state, guard);
+        match &mut self.side {
+            ConsumerSide::Multi => {}
+            ConsumerSide::Single(state, guard) => {
+                let mut slot = self.core.lock_consumer();
+                self.core.ring.publish_hint(state);
+                // Under the slot's lock: whoever finds it vacant finds the role free.
+                drop(guard.take());
+                *slot = Slot::Vacant;
+            }
+            ConsumerSide::Parked(guard) => {
+                let mut slot = self.core.lock_consumer();
+                match (slot.replace(Slot::Vacant), guard.take()) {
+                    (Slot::Parked(mut state), Some(guard)) => {
+                        self.core.ring.publish_hint(&mut state);
+                        if self.core.open_leases() != 0 {
+                            *slot = Slot::Orphaned(state, guard);
+                        }
+                    }
+                    (other, _) => *slot = other,
                 }
             }
-            (None, other, _) => *slot = other,
         }
     }
-}
-
-/// Takes up to `max` leases with `lease`, waiting for the first only.
-pub(crate) fn lease_many(
-    max: usize,
-    out: &mut Vec<Lease>,
-    wait: Wait,
-    mut lease: impl FnMut(Wait) -> Result<Lease, GetError>,
-) -> Result<usize, GetError> {
-    if max == 0 {
-        return Ok(0);
-    }
-    out.push(lease(wait)?);
-    for count in 1..max {
-        match lease(Wait::No) {
-            Ok(lease) => out.push(lease),
-            // What there was is taken; whatever is wrong shows at the next call.
-            Err(_) => return Ok(count),
-        }
-    }
-    Ok(max)
 }

@@ -33,6 +33,35 @@ impl Core {
         self.take_in_slot(wait, |core| Ok(core.lock_consumer()))
     }
 
+    /// Takes what else lies ready, up to `max` records, through the shared handle; appends it to `out`.
+    pub(crate) fn take_more_shared(&self, max: usize, out: &mut Vec<Taken>) {
+        if let Ok(mut slot) = self.consumer_slot() {
+            self.take_more(slot_state(&mut slot), max, out);
+        }
+    }
+
+    /// As [`Core::take_more_shared`], as the owned consumer whose state is parked.
+    pub(crate) fn take_more_parked(&self, max: usize, out: &mut Vec<Taken>) {
+        self.take_more(slot_state(&mut self.lock_consumer()), max, out);
+    }
+
+    /// Leases, which are counted: the state is that of the slot. What is wrong with a record is said when it
+    /// is the first.
+    fn take_more(&self, state: &mut SingleConsumer, max: usize, out: &mut Vec<Taken>) {
+        let start = out.len();
+        while out.len() - start < max {
+            if self.ring.take_ready_single(state, max - (out.len() - start), out) != 0 {
+                continue;
+            }
+            match self.next_of(state, |state| self.ring.take_sound_single(state)) {
+                Ok(taken) => out.push(taken),
+                Err(_) => break,
+            }
+        }
+        // RELAXED: under the slot's lock.
+        self.leases.fetch_add(out.len() - start, Relaxed);
+    }
+
     /// Parks the state of an owned consumer that has just taken a record to lease it.
     pub(crate) fn park(&self, state: SingleConsumer) {
         let mut slot = self.lock_consumer();
@@ -240,8 +269,17 @@ impl Core {
     /// Takes the next record that is no dead letter.
     #[inline(always)]
     pub(crate) fn next_single(&self, mine: &mut SingleConsumer) -> Result<Taken, Missing> {
+        self.next_of(mine, |mine| self.ring.take_single(mine))
+    }
+
+    #[inline(always)]
+    fn next_of(
+        &self,
+        mine: &mut SingleConsumer,
+        take: impl Fn(&mut SingleConsumer) -> Result<Taken, Missing>,
+    ) -> Result<Taken, Missing> {
         loop {
-            match self.ring.take_single(mine) {
+            match take(mine) {
                 Ok(taken) if !self.is_dead_letter(&taken) => return Ok(taken),
                 Ok(taken) => self.end_dead_letter_single(mine, taken),
                 Err(missing) => {

@@ -41,6 +41,21 @@ impl Core {
         len: usize,
         wait: Wait,
     ) -> Result<Claim, PutError> {
+        if self.is_here()
+            && let Some(claim) = self.ring.claim_plain(mine, len)
+        {
+            return Ok(claim);
+        }
+        self.claim_in_place_slowly(mine, len, wait)
+    }
+
+    #[inline(never)]
+    fn claim_in_place_slowly(
+        &self,
+        mine: &mut SingleProducer,
+        len: usize,
+        wait: Wait,
+    ) -> Result<Claim, PutError> {
         self.check_put(len)?;
         let units = self.ring.units(len);
         if wait != Wait::No && self.ring.room_is_scarce(mine, units) {

@@ -36,7 +36,7 @@ impl Consumer {
     pub fn hold(&mut self, wait: Wait) -> Result<(&[u8], RecordInfo), GetError> {
         self.unpark();
         let taken = match &mut self.side {
-            ConsumerSide::Single(Some(state), _) => {
+            ConsumerSide::Single(state, _) => {
                 let taken = self.core.take_single(state, wait)?;
                 self.core.room_made_by_taking();
                 taken
@@ -54,7 +54,7 @@ impl Consumer {
     #[inline]
     pub fn hold_next(&mut self) -> Option<Result<(&[u8], RecordInfo), GetError>> {
         let taken = match &mut self.side {
-            ConsumerSide::Single(Some(state), _) => {
+            ConsumerSide::Single(state, _) => {
                 if self.core.check_get().is_err() {
                     return None;
                 }
@@ -131,10 +131,10 @@ impl Consumer {
         }
         let count = match &mut self.side {
             ConsumerSide::Multi => self.core.take_ready(max, &mut self.held),
-            ConsumerSide::Single(Some(state), _) => {
+            ConsumerSide::Single(state, _) => {
                 self.core.ring.take_ready_single(state, max, &mut self.held)
             }
-            ConsumerSide::Single(None, _) => 0,
+            ConsumerSide::Parked(_) => 0,
         };
         if count == 0 {
             return Ok(usize::from(self.hold_next().transpose()?.is_some()));
@@ -193,10 +193,10 @@ impl Consumer {
         self.unpark();
         let oldest = &self.held[..count];
         match &mut self.side {
-            ConsumerSide::Single(Some(state), _) => {
+            ConsumerSide::Single(state, _) => {
                 self.core.ring.ack_many_single(state, oldest);
             }
-            ConsumerSide::Single(None, _) => {
+            ConsumerSide::Parked(_) => {
                 oldest.iter().for_each(|taken| self.core.acknowledge_parked(taken));
             }
             ConsumerSide::Multi => self.core.ring.release_many(oldest, self.core.me),
@@ -217,12 +217,12 @@ impl Consumer {
                     self.core.give_back(&taken);
                 }
             }
-            ConsumerSide::Single(Some(state), _) => {
+            ConsumerSide::Single(state, _) => {
                 for taken in self.held.drain(..) {
                     self.core.ring.give_back_single(state, taken.pos);
                 }
             }
-            ConsumerSide::Single(None, _) => self.held.clear(),
+            ConsumerSide::Parked(_) => self.held.clear(),
         }
     }
 
@@ -231,7 +231,7 @@ impl Consumer {
         match self.side {
             ConsumerSide::Multi => self.core.take_record(wait),
             // Leases are out, which are counted: this one is none of them.
-            ConsumerSide::Single(..) => {
+            _ => {
                 let taken = self.core.take_parked(wait)?;
                 // RELAXED: the count changes under the slot's lock, or where no lease can end.
                 self.core.leases.fetch_sub(1, std::sync::atomic::Ordering::Relaxed);

@@ -4,6 +4,7 @@
 //! dropping it frees the role. Of a ring with many producers it has its own cache of the other side, and
 //! there may be any number.
 
+use std::mem::ManuallyDrop;
 use std::ops::{Deref, DerefMut};
 use std::sync::Arc;
 
@@ -138,7 +139,7 @@ impl Producer {
             ProducerSide::Multi(cache) => (core.claim_in_place_multi(cache, len, wait)?, None),
         };
         let inline = core.is_inline(len);
-        Ok(InPlace { core, claim: Some(claim), state, kind: kind.0, len, inline })
+        Ok(InPlace { core, claim, state, kind: kind.0, len, inline })
     }
 }
 
@@ -161,7 +162,7 @@ impl Drop for Producer {
 #[must_use = "a reservation that is not committed puts nothing"]
 pub struct InPlace<'a> {
     core: &'a Core,
-    claim: Option<Claim>,
+    claim: Claim,
     state: Option<&'a mut SingleProducer>,
     kind: u8,
     len: usize,
@@ -185,7 +186,7 @@ impl InPlace<'_> {
     /// [`PutError::TooLarge`] if `len` is more than was reserved; nothing is put then.
     /// [`PutError::Forked`] in a child process.
     #[inline]
-    pub fn commit_len(mut self, len: usize) -> Result<(), PutError> {
+    pub fn commit_len(self, len: usize) -> Result<(), PutError> {
         // A forked child has no such memory.
         if !self.core.is_here() {
             return Err(PutError::Forked);
@@ -193,15 +194,10 @@ impl InPlace<'_> {
         if len > self.len {
             return Err(PutError::TooLarge { len, max: self.len });
         }
-        if let Some(mut claim) = self.claim.take() {
-            self.core.commit_in_place(
-                &mut claim,
-                self.state.as_deref_mut(),
-                self.kind,
-                len,
-                self.inline,
-            );
-        }
+        // Committed, not given up: nothing is left to drop.
+        let mut this = ManuallyDrop::new(self);
+        let InPlace { core, claim, state, kind, inline, .. } = &mut *this;
+        core.commit_in_place(claim, state.as_deref_mut(), *kind, len, *inline);
         Ok(())
     }
 }
@@ -211,25 +207,28 @@ impl Deref for InPlace<'_> {
 
     #[inline]
     fn deref(&self) -> &[u8] {
-        let claim = self.claim.as_ref().filter(|_| self.core.is_here());
-        claim.map_or(&[], |claim| self.core.ring.claimed_payload(claim, self.inline, self.len))
+        if !self.core.is_here() {
+            return &[];
+        }
+        self.core.ring.claimed_payload(&self.claim, self.inline, self.len)
     }
 }
 
 impl DerefMut for InPlace<'_> {
     #[inline]
     fn deref_mut(&mut self) -> &mut [u8] {
-        let (core, inline, len) = (self.core, self.inline, self.len);
-        let claim = self.claim.as_mut().filter(|_| core.is_here());
-        claim.map_or(&mut [], |claim| core.ring.payload_mut(claim, inline, len))
+        if !self.core.is_here() {
+            return &mut [];
+        }
+        self.core.ring.payload_mut(&mut self.claim, self.inline, self.len)
     }
 }
 
 impl Drop for InPlace<'_> {
     fn drop(&mut self) {
         // A forked child has no such memory.
-        if let Some(claim) = self.claim.take().filter(|_| self.core.is_here()) {
-            self.core.abandon_in_place(&claim, self.state.as_deref());
+        if self.core.is_here() {
+            self.core.abandon_in_place(&self.claim, self.state.as_deref());
         }
     }
 }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use crate::error::{GetError, OpenError, PutError};
 use crate::queue::config::{QueueConfig, ResolvedConfig};
-use crate::queue::consumer::{self, Consumer};
+use crate::queue::consumer::Consumer;
 use crate::queue::core::Core;
 use crate::queue::core_get::RingLease;
 use crate::queue::local_home::LocalHome;
@@ -300,11 +300,17 @@ impl QueueBackend for RingQueue {
     }
 
     fn lease_many(&self, max: usize, out: &mut Vec<Lease>, wait: Wait) -> Result<usize, GetError> {
-        if self.core.ring.geometry().consumers == Side::Single {
-            return consumer::lease_many(max, out, wait, |wait| self.lease(wait));
-        }
         let mut many = Vec::new();
-        let count = self.core.take_many(max, &mut many, wait)?;
+        match self.core.ring.geometry().consumers {
+            _ if max == 0 => {}
+            Side::Multi => _ = self.core.take_many(max, &mut many, wait)?,
+            Side::Single => {
+                many.push(self.core.take_record(wait)?);
+                self.core.take_more_shared(max - 1, &mut many);
+                self.core.room_made_by_taking();
+            }
+        }
+        let count = many.len();
         let lease = |taken| Lease::ring(RingLease::new(Arc::clone(&self.core), taken));
         out.extend(many.into_iter().map(lease));
         Ok(count)

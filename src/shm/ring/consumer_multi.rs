@@ -14,9 +14,10 @@
 //! | while it holds the record | READING(dead) below the head: adopts it, flagged |
 //! | after RELEASED | an acknowledged record: helps the frontier |
 
+use super::payload::Emptied;
 use super::stamp::{Mark, Stamp, State};
 use super::{Missing, RETRY_LIMIT, Ring, Taken};
-use crate::shm::layout::{INLINE_BYTES, RING_DESTROYED};
+use crate::shm::layout::RING_DESTROYED;
 use crate::shm::storage::Side;
 use crate::sync::Ordering::{AcqRel, Acquire, Relaxed, Release};
 use crate::sync::{crash_point, mutant, weaken};
@@ -92,8 +93,8 @@ impl Ring {
         let (head_word, head) = self.load_head();
         let (stamp, _) = self.load_stamp(head.pos);
         if stamp == self.bits.pack(State::Ready, head.pos, 1, 0) {
-            let (word, take) = self.load_take(head.pos);
-            if take.lap < self.bits.lap(head.pos) && self.take_at((head_word, head), word, 1, me) {
+            let (word, _) = self.load_take(head.pos);
+            if self.bits.is_older(word, head.pos) && self.take_at((head_word, head), word, 1, me) {
                 return self.checked(head.pos, 1, me);
             }
         }
@@ -116,18 +117,17 @@ impl Ring {
         let (entry, bits) = (self.memory().entry(head.pos), self.bits);
         // SYNC committed (pairs with `stamp_ready`).
         let stamp = entry.stamp.load(weaken("stamp_not_acquired", Acquire));
-        if stamp != bits.pack(State::Ready, head.pos, 1, 0) || out.capacity() < INLINE_BYTES {
+        if stamp != bits.pack(State::Ready, head.pos, 1, 0) {
             return None;
         }
+        let target = Emptied::new(out)?;
         // What is read of it holds if it is ours then: it lay there as it does.
         let taken = self.describe_unit::<IN_DATA>(entry, head.pos)?;
-        let (word, take) = self.load_take(head.pos);
-        let fresh = take.lap < bits.lap(head.pos);
-        if !fresh || !self.take_at((head_word, head), word, 1, me) {
+        let (word, _) = self.load_take(head.pos);
+        if !bits.is_older(word, head.pos) || !self.take_at((head_word, head), word, 1, me) {
             return None;
         }
-        out.clear();
-        self.append_unit::<IN_DATA>(entry, &taken, out);
+        self.read_unit::<IN_DATA>(entry, &taken, target);
         if !alone(head.pos) {
             self.hand_back(&taken);
         }
@@ -315,8 +315,7 @@ impl Ring {
     /// from one consumer to the other.
     #[inline(always)]
     fn help_frontier_now_and_then(&self, taken: &Taken) {
-        let step = (self.entries / 8).min(16) - 1;
-        if taken.pos & !step != (taken.pos + taken.n) & !step {
+        if (taken.pos ^ (taken.pos + taken.n)) >= self.frontier_step {
             self.help_frontier();
         }
     }

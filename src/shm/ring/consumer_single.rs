@@ -18,9 +18,9 @@
 //! | between RELEASED and the head | RELEASED: passes over it |
 //! | after an acknowledgement out of order | the same, or a head further on |
 
-use super::stamp::{Mark, State};
+use super::payload::Emptied;
+use super::stamp::{Bits, Mark, State};
 use super::{Missing, RETRY_LIMIT, Ring, Taken};
-use crate::shm::layout::INLINE_BYTES;
 use crate::sync::Ordering::{Acquire, Relaxed, Release};
 
 /// What the holder of the consumer's role remembers. Not shared.
@@ -43,6 +43,8 @@ pub struct SingleConsumer {
     plain: bool,
     /// The head is published to the producer when it gets here.
     hint_at: u64,
+    /// Before this position, `behind` is had by adding, `ready` stays, and nothing is to be published.
+    turn_at: u64,
     /// The last record that came alone: its entry is not written into.
     alone: u64,
 }
@@ -100,6 +102,7 @@ impl Ring {
             kept: Vec::new(),
             plain: false,
             hint_at: 0,
+            turn_at: 0,
             alone: 0,
         };
         self.look_to(&mut mine, head);
@@ -115,6 +118,34 @@ impl Ring {
         }
         mine.cursor = cursor;
         mine.behind = self.bits.pack_mark(cursor.plus(1, 1));
+    }
+
+    /// Moves the cursor over a record of one unit.
+    #[inline(always)]
+    fn step_cursor(&self, mine: &mut SingleConsumer) {
+        mine.cursor = mine.cursor.plus(1, 1);
+        if mine.cursor.pos < mine.turn_at {
+            mine.behind = self.bits.step_mark(mine.behind, 1, 1);
+        } else {
+            self.turn_cursor(mine);
+        }
+    }
+
+    /// Works out anew what follows from the cursor, and publishes the head if it is time.
+    #[cold]
+    fn turn_cursor(&self, mine: &mut SingleConsumer) {
+        let next = mine.cursor.plus(1, 1);
+        mine.behind = self.bits.pack_mark(next);
+        mine.ready = self.bits.pack(State::Ready, mine.cursor.pos, 1, 0);
+        if mine.head.pos >= mine.hint_at {
+            self.publish_hint(mine);
+        }
+        // `behind` is one further than the cursor.
+        let steps_end = self.bits.steps_end(mine.cursor) - 1;
+        mine.turn_at = steps_end.max(next.pos);
+        if mine.hint_at > mine.cursor.pos {
+            mine.turn_at = mine.turn_at.min(mine.hint_at);
+        }
     }
 
     /// Says whether there is something to look at for [`Ring::take_single`]: what a consumer that spins
@@ -136,7 +167,13 @@ impl Ring {
         }
         // What is wrong with a record is said by the slow path, which finds it again.
         let taken = self.describe_taken(mine.cursor.pos, 1).ok()?;
-        self.expose(mine, &taken);
+        if !crate::sync::mutant("peek_after_exposure") {
+            // SYNC peek: as in `store_peek`.
+            self.memory().header().consumers.peek.store(mine.behind, Release);
+        }
+        crate::sync::crash_point("take_single.after_peek");
+        self.step_cursor(mine);
+        self.count_bytes(taken.len() as u64);
         Some(taken)
     }
 
@@ -150,7 +187,8 @@ impl Ring {
         out: &mut Vec<u8>,
     ) -> Option<Taken> {
         let Mark { pos, .. } = mine.cursor;
-        if !mine.plain || mine.head.pos != pos || out.capacity() < INLINE_BYTES {
+        let target = Emptied::new(out)?;
+        if !mine.plain || mine.head.pos != pos {
             return None;
         }
         // What the stores below cannot change stays in registers.
@@ -164,8 +202,7 @@ impl Ring {
         // SYNC peek: as in `store_peek`.
         line.peek.store(behind, Release);
         crate::sync::crash_point("take_single.after_peek");
-        out.clear();
-        self.append_unit::<IN_DATA>(entry, &taken, out);
+        self.read_unit::<IN_DATA>(entry, &taken, target);
         crate::sync::crash_point("ack_single.before_stamp");
         if pos != mine.alone {
             #[cfg(not(loom))]
@@ -173,7 +210,7 @@ impl Ring {
                 self.hand_back_lines(&taken);
             }
             // SYNC released: as in `stamp_released`.
-            entry.stamp.store(self.bits.pack(State::Released, pos, 1, 0), Release);
+            entry.stamp.store(Bits::in_state(mine.ready, State::Released), Release);
             crate::sync::crash_point("ack_single.after_stamp");
         }
         // SYNC head: as in `store_head`.
@@ -181,10 +218,7 @@ impl Ring {
         // RELAXED: a statistic, which we alone write.
         line.bytes.store(line.bytes.load(Relaxed).wrapping_add(taken.len() as u64), Relaxed);
         mine.head = mine.cursor.plus(1, 1);
-        self.look_to(mine, mine.head);
-        if mine.head.pos >= mine.hint_at {
-            self.publish_hint(mine);
-        }
+        self.step_cursor(mine);
         Some(taken)
     }
 
@@ -238,6 +272,19 @@ impl Ring {
     /// # Errors
     /// See [`Missing`].
     pub fn take_single(&self, mine: &mut SingleConsumer) -> Result<Taken, Missing> {
+        self.take_next(mine, true)
+    }
+
+    /// As [`Ring::take_single`], but a record that makes no sense stays where it is, and so does all behind
+    /// it, until that one says so.
+    ///
+    /// # Errors
+    /// See [`Missing`].
+    pub fn take_sound_single(&self, mine: &mut SingleConsumer) -> Result<Taken, Missing> {
+        self.take_next(mine, false)
+    }
+
+    fn take_next(&self, mine: &mut SingleConsumer, pass_corrupt: bool) -> Result<Taken, Missing> {
         if !mine.returned.is_empty()
             && let Some(taken) = self.take_returned(mine)
         {
@@ -267,7 +314,9 @@ impl Ring {
                         return Ok(taken);
                     }
                     Err(corrupt) => {
-                        self.pass_over_corrupt(mine, stamp.n);
+                        if pass_corrupt {
+                            self.pass_over_corrupt(mine, stamp.n);
+                        }
                         return Err(corrupt);
                     }
                 },
@@ -451,6 +500,7 @@ impl Ring {
     #[inline]
     pub fn publish_hint(&self, mine: &mut SingleConsumer) {
         mine.hint_at = mine.head.pos + self.entries / 8;
+        mine.turn_at = mine.turn_at.min(mine.hint_at);
         let header = self.memory().header();
         // SYNC head-hint (pairs with `refresh_limit`): our reads below are over.
         header

@@ -63,6 +63,8 @@ pub struct Ring {
     // Derived from the geometry once, for the fast paths.
     entries: u64,
     last_pos: u64,
+    /// Many consumers help the frontier once every so many units, a power of two.
+    frontier_step: u64,
     inline_bytes: usize,
     /// Longest payload of a record of one unit.
     unit_payload: usize,
@@ -182,6 +184,7 @@ impl Ring {
             bits,
             entries: bits.entries(),
             last_pos: bits.last_pos(),
+            frontier_step: (bits.entries() / 8).min(16),
             inline_bytes: geometry.inline_bytes(),
             unit_payload: (geometry.unit_bytes as usize)
                 .min(geometry.max_payload())
@@ -312,7 +315,7 @@ impl Ring {
     #[must_use]
     pub fn stamped_at_head(&self) -> bool {
         let pos = self.head_pos();
-        self.load_stamp(pos).1.lap >= self.bits.lap(pos)
+        !self.bits.is_older(self.load_stamp(pos).0, pos)
     }
 
     /// Closed or destroyed, as far as this CPU has heard.

@@ -88,44 +88,19 @@ impl Ring {
         if IN_DATA { !self.is_inline(len) && len <= self.unit_payload } else { self.is_inline(len) }
     }
 
-    /// Appends the payload of a record of one unit, whose entry this is, leased by this process, to `out`,
-    /// which has room for what fits an entry.
+    /// Reads the payload of a record of one unit, whose entry this is, leased by this process.
     #[inline(always)]
-    pub(super) fn append_unit<const IN_DATA: bool>(
+    pub(super) fn read_unit<const IN_DATA: bool>(
         &self,
         entry: &Entry,
         taken: &Taken,
-        out: &mut Vec<u8>,
+        target: Emptied<'_>,
     ) {
         if IN_DATA {
-            self.read(taken, out);
+            self.read(taken, target.out);
         } else {
-            Self::append(entry, taken.len(), out);
+            target.fill(entry, taken.len());
         }
-    }
-
-    /// Appends the payload that lies in an entry leased by this process, in `out`'s spare capacity.
-    #[inline(always)]
-    pub(super) fn append(entry: &Entry, len: usize, out: &mut Vec<u8>) {
-        #[cfg(not(loom))]
-        {
-            assert!(len <= INLINE_BYTES && out.capacity() - out.len() >= INLINE_BYTES);
-            let end = out.spare_capacity_mut().as_mut_ptr().cast::<u8>();
-            // SAFETY: the source is the whole inline part of an entry, the target is as long; a fixed
-            // length compiles to three loads and stores. The record is the caller's.
-            unsafe {
-                core::ptr::copy_nonoverlapping(entry.inline.get().cast(), end, INLINE_BYTES);
-            };
-            // SAFETY: the first `len` of the bytes just written.
-            unsafe { out.set_len(out.len() + len) };
-        }
-        #[cfg(loom)]
-        entry.inline.with(|p| {
-            assert!(len <= INLINE_BYTES);
-            // SAFETY: in bounds, asserted; loom checks that nobody writes.
-            let bytes = unsafe { core::slice::from_raw_parts(p.cast::<u8>(), len) };
-            out.extend_from_slice(bytes);
-        });
     }
 
     /// Appends the payload of a leased record to `out`.
@@ -136,8 +111,12 @@ impl Ring {
     pub fn read(&self, taken: &Taken, out: &mut Vec<u8>) {
         self.assert_fits(taken.is_inline(), taken.len());
         if taken.is_inline() {
+            // As much as the short ways need (`Emptied`), for the next record.
             out.reserve(INLINE_BYTES);
-            Self::append(self.memory().entry(taken.pos), taken.len(), out);
+            #[cfg(not(loom))]
+            out.extend_from_slice(self.payload(taken));
+            #[cfg(loom)]
+            Emptied { out }.fill(self.memory().entry(taken.pos), taken.len());
             return;
         }
         #[cfg(not(loom))]
@@ -260,6 +239,52 @@ impl Ring {
         let source = base.wrapping_add(INLINE_BYTES_TIMESTAMPED).cast::<u64>();
         // SAFETY: as in `write_timestamp`; nobody writes while the record is ours.
         Some(unsafe { source.read() })
+    }
+}
+
+/// An empty vector with room for what fits an entry: its capacity was looked at once, and cannot change.
+#[derive(Debug)]
+pub(super) struct Emptied<'a> {
+    out: &'a mut Vec<u8>,
+    /// Where its bytes lie.
+    #[cfg(not(loom))]
+    place: *mut [u8; INLINE_BYTES],
+}
+
+impl<'a> Emptied<'a> {
+    /// Empties a vector; `None` if it has not so much room.
+    #[inline(always)]
+    pub(super) fn new(out: &'a mut Vec<u8>) -> Option<Self> {
+        out.clear();
+        #[cfg(not(loom))]
+        {
+            let place = out.spare_capacity_mut().first_chunk_mut::<INLINE_BYTES>()?;
+            let place = std::ptr::from_mut(place).cast();
+            Some(Self { out, place })
+        }
+        #[cfg(loom)]
+        Some(Self { out })
+    }
+
+    /// Copies the payload that lies in an entry leased by this process.
+    #[inline(always)]
+    fn fill(self, entry: &Entry, len: usize) {
+        assert!(len <= INLINE_BYTES, "a payload of {len} bytes in an entry");
+        #[cfg(not(loom))]
+        {
+            // SAFETY: from the whole inline part of an entry, to as many bytes of the vector's own, which
+            // nobody has touched since they were found; a fixed length compiles to three loads and
+            // stores. The record is the caller's.
+            unsafe { self.place.copy_from_nonoverlapping(entry.inline.get().cast(), 1) };
+            // SAFETY: the first `len` of the bytes just written.
+            unsafe { self.out.set_len(len) };
+        }
+        #[cfg(loom)]
+        entry.inline.with(|p| {
+            // SAFETY: in bounds, asserted; loom checks that nobody writes.
+            let bytes = unsafe { core::slice::from_raw_parts(p.cast::<u8>(), len) };
+            self.out.extend_from_slice(bytes);
+        });
     }
 }
 

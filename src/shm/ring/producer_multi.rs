@@ -108,12 +108,12 @@ impl Ring {
             return None;
         }
         let (tail_word, tail) = self.load_tail();
-        let (claim_word, claim) = self.load_claim(tail.pos);
+        let (claim_word, _) = self.load_claim(tail.pos);
         let end = tail.pos + n;
         // SYNC frontier: another thread of this process may have refreshed the cache.
         let limit = cache.limit.load(weaken("cache_not_acquired", Acquire));
         let room = end.saturating_sub(limit) <= self.entries && end <= self.last_pos;
-        if !room || claim.lap >= self.bits.lap(tail.pos) {
+        if !room || !self.bits.is_older(claim_word, tail.pos) {
             return None;
         }
         self.claim_at((tail_word, tail), claim_word, state, n, me)

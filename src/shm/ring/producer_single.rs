@@ -24,6 +24,8 @@ pub(super) const PREFETCH_AHEAD: u64 = 8;
 #[derive(Debug)]
 pub struct SingleProducer {
     tail: Mark,
+    /// The tail, packed.
+    word: u64,
     /// The stamp of a record of one unit at the tail: worked out before it is put.
     ready: u64,
     /// Past value of the reclaim limit.
@@ -37,6 +39,8 @@ pub struct SingleProducer {
     high_water: u64,
     /// Sample the high-water mark when the tail gets here.
     sample_at: u64,
+    /// Before this position, `word` is had by adding, `ready` stays, and nothing is to be sampled.
+    turn_at: u64,
 }
 
 impl Ring {
@@ -75,6 +79,7 @@ impl Ring {
         line.intent.store(tail.pos, Release);
         Ok(SingleProducer {
             tail,
+            word: self.bits.pack_mark(tail),
             ready: self.bits.pack(State::Ready, tail.pos, 1, 0),
             limit,
             plain_until: self.plain_until(limit),
@@ -82,6 +87,7 @@ impl Ring {
             exposed,
             high_water: line.high_water.load(Relaxed), // RELAXED: a statistic.
             sample_at: tail.pos,
+            turn_at: tail.pos,
         })
     }
 
@@ -112,6 +118,18 @@ impl Ring {
         self.prefetch_data_behind(&claim, payload.len(), !IN_DATA);
         self.put_behind(mine, 1, 1, payload.len() as u64);
         true
+    }
+
+    /// Claims room for a record of this length, if it fits one unit and needs no look at the consumers' words:
+    /// nearly always. `None` says that nothing was claimed, and that [`Ring::claim_single`] has to look.
+    #[inline(always)]
+    pub fn claim_plain(&self, mine: &mut SingleProducer, len: usize) -> Option<Claim> {
+        let pos = mine.tail.pos;
+        if pos >= mine.plain_until || len > self.unit_payload || self.announce(pos, 1).is_err() {
+            return None;
+        }
+        self.memory().prefetch_entry_for_write(pos + 1 + PREFETCH_AHEAD);
+        Some(Claim { pos, n: 1 })
     }
 
     /// Puts as many of these records, from the first on, as fit one unit each and find room without a look
@@ -269,23 +287,32 @@ impl Ring {
     #[inline(always)]
     fn put_behind(&self, mine: &mut SingleProducer, n: u64, packets: u64, bytes: u64) {
         crate::sync::crash_point("commit_single.between_stamp_and_tail");
-        let (bits, line) = (self.bits, &self.memory().header().producers);
-        let tail = mine.tail.plus(n, packets);
-        if !bits.same_lap(mine.tail.pos, tail.pos) {
-            mine.ready = bits.pack(State::Ready, tail.pos, 1, 0);
+        let line = &self.memory().header().producers;
+        mine.tail = mine.tail.plus(n, packets);
+        if mine.tail.pos < mine.turn_at {
+            mine.word = self.bits.step_mark(mine.word, n, packets);
+        } else {
+            self.turn_tail(mine);
         }
-        mine.tail = tail;
         // SYNC tail (pairs with `load_tail`).
-        line.tail.store(bits.pack_mark(tail), Release);
+        line.tail.store(mine.word, Release);
         // RELAXED: a statistic, which we alone write.
         line.bytes.store(line.bytes.load(Relaxed).wrapping_add(bytes), Relaxed);
         if n != packets {
             let extra = line.extra_units.load(Relaxed).wrapping_add(n - packets); // RELAXED: as above.
             line.extra_units.store(extra, Relaxed); // RELAXED: as above.
         }
-        if tail.pos >= mine.sample_at {
+    }
+
+    /// Works out anew what follows from the tail, and samples the high-water mark if it is time.
+    #[cold]
+    fn turn_tail(&self, mine: &mut SingleProducer) {
+        mine.word = self.bits.pack_mark(mine.tail);
+        mine.ready = self.bits.pack(State::Ready, mine.tail.pos, 1, 0);
+        if mine.tail.pos >= mine.sample_at {
             self.sample_high_water(mine);
         }
+        mine.turn_at = self.bits.steps_end(mine.tail).min(mine.sample_at);
     }
 
     /// Gives up the room claimed last: nothing was published, so nothing remains.
@@ -296,7 +323,6 @@ impl Ring {
 
     /// Compares what waits with the mark, and says when to look next: when as many records more
     /// have been put as it would take to beat it by `HIGH_WATER_STEP`.
-    #[cold]
     fn sample_high_water(&self, mine: &mut SingleProducer) {
         mine.exposed = self.exposed();
         let waiting = self.bits.waiting(mine.exposed, mine.tail);

@@ -68,6 +68,8 @@ impl State {
 const STATE_BITS: u32 = 3;
 const OWNER_BITS: u32 = 10;
 const N_SHIFT: u32 = STATE_BITS + OWNER_BITS;
+/// How much further left the lap lies in a stamp than in a position: there are two bits less between.
+const LAP_MOVE: u32 = N_SHIFT - 2;
 
 /// An unpacked stamp, claim or take word.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -96,7 +98,7 @@ impl Bits {
     /// Describes a ring of `2^log2` entries; `log2` lies in [`crate::shm::layout::LOG2_ENTRIES`].
     #[must_use]
     pub const fn new(log2: u32) -> Self {
-        Self { log2, lap_shift: N_SHIFT + log2 - 2, mask: (1 << log2) - 1 }
+        Self { log2, lap_shift: log2 + LAP_MOVE, mask: (1 << log2) - 1 }
     }
 
     /// Number of entries.
@@ -156,10 +158,28 @@ impl Bits {
     #[must_use]
     pub const fn pack(self, state: State, pos: u64, n: u64, owner: u16) -> u64 {
         debug_assert!(n >= 1 && n <= self.max_units() && owner as u32 <= MAX_PARTICIPANTS);
-        (self.lap(pos) << self.lap_shift)
-            | ((n - 1) << N_SHIFT)
-            | ((owner as u64) << STATE_BITS)
-            | state as u64
+        self.lap_bits(pos) | ((n - 1) << N_SHIFT) | ((owner as u64) << STATE_BITS) | state as u64
+    }
+
+    /// The lap's part of a stamp, claim or take word: `lap << lap_shift`, by a shift whose width does not
+    /// depend on the ring.
+    #[inline(always)]
+    const fn lap_bits(self, pos: u64) -> u64 {
+        (pos & !self.mask) << LAP_MOVE
+    }
+
+    /// Says whether a stamp, claim or take word is of an older lap than a position.
+    #[inline(always)]
+    #[must_use]
+    pub const fn is_older(self, word: u64, pos: u64) -> bool {
+        word < self.lap_bits(pos)
+    }
+
+    /// The same word of a record in another state.
+    #[inline(always)]
+    #[must_use]
+    pub const fn in_state(word: u64, state: State) -> u64 {
+        word & !7 | state as u64
     }
 
     /// Unpacks a stamp, claim or take word. Total: every word means something, and `n` is always in
@@ -179,7 +199,24 @@ impl Bits {
     #[inline(always)]
     #[must_use]
     pub const fn pack_mark(self, mark: Mark) -> u64 {
-        (mark.pos << self.log2) | (mark.packets & self.mask)
+        // A shift by a width that depends on the ring takes longer than this.
+        mark.pos.wrapping_mul(self.entries()) | (mark.packets & self.mask)
+    }
+
+    /// The packed mark that lies `units` and `packets` behind the one packed in `word`, if it lies before
+    /// that one's [`Bits::steps_end`].
+    #[inline(always)]
+    #[must_use]
+    pub const fn step_mark(self, word: u64, units: u64, packets: u64) -> u64 {
+        word.wrapping_add(units * self.entries() + packets)
+    }
+
+    /// The first position behind a mark that lies in another lap, or at which the packets may be counted
+    /// from 0 again. No record is more packets than units: so it stays true of marks further on.
+    #[must_use]
+    pub const fn steps_end(self, mark: Mark) -> u64 {
+        let (units, packets) = (mark.pos & self.mask, mark.packets & self.mask);
+        mark.pos + self.entries() - if units > packets { units } else { packets }
     }
 
     /// Unpacks a `tail`, `head` or `peek` word. Total.
@@ -237,6 +274,22 @@ mod tests {
         }
 
         #[test]
+        fn a_word_is_older_than_a_position_if_its_lap_is(log2 in 3u32..=20, word: u64, pos_seed: u64) {
+            let bits = Bits::new(log2);
+            let pos = pos_seed % (bits.last_pos() + bits.entries());
+            prop_assert_eq!(bits.is_older(word, pos), bits.unpack(word).lap < bits.lap(pos));
+            let near = bits.pack(State::Ready, pos, 1, 0) ^ (word & 0xffff);
+            prop_assert_eq!(bits.is_older(near, pos), bits.unpack(near).lap < bits.lap(pos));
+        }
+
+        #[test]
+        fn a_word_in_another_state_says_the_same_otherwise(log2 in 3u32..=20, word: u64, state in 0usize..8) {
+            let bits = Bits::new(log2);
+            let changed = bits.unpack(Bits::in_state(word, State::ALL[state]));
+            prop_assert_eq!(changed, Stamp { state: State::ALL[state], ..bits.unpack(word) });
+        }
+
+        #[test]
         fn a_packed_mark_unpacks_to_itself(log2 in 3u32..=20, pos_seed: u64, packets: u64) {
             let bits = Bits::new(log2);
             let mark = Mark {
@@ -244,6 +297,27 @@ mod tests {
                 packets: packets % bits.entries(),
             };
             prop_assert_eq!(bits.unpack_mark(bits.pack_mark(mark)), mark);
+        }
+
+        #[test]
+        fn a_mark_within_reach_is_had_by_adding(
+            log2 in 3u32..=20, pos_seed: u64, packets: u64, steps in prop::collection::vec((1u64..9, 0u64..9), 1..40),
+        ) {
+            let bits = Bits::new(log2);
+            let start = Mark { pos: pos_seed % bits.last_pos(), packets };
+            let (mut mark, mut word, end) = (start, bits.pack_mark(start), bits.steps_end(start));
+            prop_assert!(end > start.pos);
+            for (units, packets) in steps {
+                let packets = packets.min(units);
+                mark = mark.plus(units, packets);
+                if mark.pos >= end {
+                    break;
+                }
+                word = bits.step_mark(word, units, packets);
+                prop_assert_eq!(word, bits.pack_mark(mark));
+                prop_assert!(bits.same_lap(start.pos, mark.pos));
+                prop_assert!(bits.steps_end(mark) >= end);
+            }
         }
 
         #[test]

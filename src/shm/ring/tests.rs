@@ -1,177 +1,14 @@
 //! The ring against a `VecDeque`, one thread at a time: every mode, records of one and many units,
 //! runs, several leases, give-backs, successors, close, and rings about to be exhausted.
 
-#![allow(clippy::disallowed_types, reason = "the words of a mock that no process shares")]
+mod player;
 
 use std::collections::VecDeque;
-use std::sync::atomic::{AtomicBool, AtomicU32 as StdU32};
-use std::time::Duration;
 
 use proptest::prelude::*;
 
 use super::*;
-use crate::shm::peers::{Peers, Woken};
-
-/// Peers of a test: some are dead.
-#[derive(Default)]
-struct TestPeers {
-    me: u16,
-    dead: [AtomicBool; 8],
-    bell: StdU32,
-}
-
-impl Peers for TestPeers {
-    fn me(&self) -> u16 {
-        self.me
-    }
-    fn is_dead(&self, id: u16) -> bool {
-        self.dead[usize::from(id) % 8].load(core::sync::atomic::Ordering::Relaxed)
-    }
-    fn with_dead(&self, id: u16, f: &mut dyn FnMut()) -> bool {
-        let dead = self.is_dead(id);
-        if dead {
-            f();
-        }
-        dead
-    }
-    fn doorbell(&self, _: u16) -> Option<&crate::sync::AtomicU32> {
-        Some(&self.bell)
-    }
-    fn touch(&self) {}
-    fn fence_needed(&self) -> bool {
-        false
-    }
-    fn heavy_barrier(&self) -> bool {
-        true
-    }
-    fn producer_is_gone(&self) -> bool {
-        false
-    }
-    fn sleep(&self, _: u32, _: Duration) -> Woken {
-        Woken::TimedOut
-    }
-    fn wake(&self, _: u16) -> usize {
-        0
-    }
-}
-
-fn geometry(producers: Side, consumers: Side, maxsize: u64) -> Geometry {
-    Geometry {
-        log2_entries: 6,
-        unit_bytes: 64,
-        maxsize,
-        producers,
-        consumers,
-        timestamps: false,
-        max_deliveries: 0,
-    }
-}
-
-fn ring(producers: Side, consumers: Side, maxsize: u64) -> Ring {
-    let geometry = geometry(producers, consumers, maxsize);
-    Ring::new(RingMemory::on_heap(geometry, geometry.bits().first_pos()))
-}
-
-/// A payload that names itself and its length.
-fn payload(number: u64, len: usize) -> Vec<u8> {
-    (0..len).map(|i| (number as usize * 31 + i) as u8).collect()
-}
-
-/// One participant that can play every part.
-struct Player {
-    ring: Ring,
-    cache: ProducerCache,
-    producer: SingleProducer,
-    consumer: SingleConsumer,
-    peers: TestPeers,
-}
-
-const ME: u16 = 1;
-const OTHER: u16 = 2;
-
-impl Player {
-    fn new(ring: Ring) -> Self {
-        Self {
-            cache: ProducerCache::default(),
-            producer: ring.start_producer().unwrap(),
-            consumer: ring.start_consumer().unwrap(),
-            peers: TestPeers { me: ME, ..Default::default() },
-            ring,
-        }
-    }
-
-    fn put(&mut self, bytes: &[u8]) -> Result<(), Refused> {
-        let g = *self.ring.geometry();
-        let inline = bytes.len() <= g.inline_bytes();
-        let n = g.units(bytes.len());
-        match g.producers {
-            Side::Multi => {
-                let mut claim = match self.ring.claim(&self.cache, n, ME) {
-                    Err(Refused::Full) if self.ring.help_room() => {
-                        self.ring.claim(&self.cache, n, ME)?
-                    }
-                    other => other?,
-                };
-                self.ring.write(&mut claim, 0, inline, bytes);
-                self.ring.commit(&claim, 0, bytes.len(), inline);
-            }
-            Side::Single => {
-                let mut claim = match self.ring.claim_single(&mut self.producer, n, 1) {
-                    Err(Refused::Full) if self.ring.help_room() => {
-                        self.ring.claim_single(&mut self.producer, n, 1)?
-                    }
-                    other => other?,
-                };
-                self.ring.write(&mut claim, 0, inline, bytes);
-                let len = bytes.len();
-                self.ring.commit_single(&mut self.producer, &claim, 0, len, inline);
-            }
-        }
-        Ok(())
-    }
-
-    fn put_run(&mut self, payloads: &[Vec<u8>]) -> Result<(), Refused> {
-        let n = payloads.len() as u64;
-        let mut claim = self.ring.claim_run(&self.cache, n, ME)?;
-        for (i, bytes) in payloads.iter().enumerate() {
-            let inline = bytes.len() <= self.ring.geometry().inline_bytes();
-            self.ring.write(&mut claim, i as u64, inline, bytes);
-            self.ring.describe_in_run(&claim, i as u64, 0, bytes.len(), inline);
-        }
-        self.ring.commit_run(&claim, payloads.iter().map(|p| p.len() as u64).sum());
-        Ok(())
-    }
-
-    fn take(&mut self) -> Result<Taken, Missing> {
-        match self.ring.geometry().consumers {
-            Side::Multi => {
-                if let Some(taken) = self.ring.adopt_hinted(&self.peers) {
-                    return Ok(taken);
-                }
-                self.ring.take(ME)
-            }
-            Side::Single => self.ring.take_single(&mut self.consumer),
-        }
-    }
-
-    fn ack(&mut self, taken: &Taken) {
-        match self.ring.geometry().consumers {
-            Side::Multi => self.ring.release(taken, ME),
-            Side::Single => self.ring.ack_single(&mut self.consumer, taken),
-        }
-    }
-
-    fn give_back(&mut self, taken: &Taken) {
-        match self.ring.geometry().consumers {
-            Side::Multi => self.ring.give_back(taken),
-            Side::Single => self.ring.give_back_single(&mut self.consumer, taken.pos),
-        }
-    }
-
-    fn bytes(&self, taken: &Taken) -> Vec<u8> {
-        self.ring.payload(taken).to_vec()
-    }
-}
+use player::{ME, OTHER, Player, geometry, payload, ring};
 
 const MODES: [(Side, Side); 4] = [
     (Side::Single, Side::Single),
@@ -183,8 +20,10 @@ const MODES: [(Side, Side); 4] = [
 #[derive(Clone, Debug)]
 enum Step {
     Put(usize),
+    PutPlain(usize, bool),
     Run(usize),
     Take,
+    GetPlain,
     TakeReady(usize),
     Ack(usize),
     AckMany(usize),
@@ -196,9 +35,12 @@ enum Step {
 fn step() -> impl Strategy<Value = Step> {
     prop_oneof![
         6 => prop_oneof![Just(0usize), 0usize..=48, 49usize..=1024].prop_map(Step::Put),
+        6 => (prop_oneof![0usize..=48, 49usize..=64], any::<bool>())
+            .prop_map(|(len, in_place)| Step::PutPlain(len, in_place)),
         2 => (1usize..=16).prop_map(Step::Run),
         8 => Just(Step::Take),
-        3 => (1usize..80).prop_map(Step::TakeReady),
+        8 => Just(Step::GetPlain),
+        3 => prop_oneof![Just(1), 1usize..80].prop_map(Step::TakeReady),
         6 => (0usize..8).prop_map(Step::Ack),
         1 => (1usize..40).prop_map(Step::AckMany),
         1 => (0usize..8).prop_map(Step::GiveBack),
@@ -238,6 +80,23 @@ proptest! {
                         waiting.push_back(bytes);
                     }
                 }
+                Step::PutPlain(len, in_place) => {
+                    let bytes = payload(number, len);
+                    let put = match producers {
+                        Side::Single if in_place => player.put_in_place(&bytes),
+                        _ => player.put_plain(&bytes),
+                    };
+                    if put {
+                        number += 1;
+                        waiting.push_back(bytes);
+                        prop_assert!(maxsize == 0);
+                    }
+                }
+                Step::GetPlain => {
+                    if let Some(bytes) = player.get_plain() {
+                        prop_assert_eq!(Some(bytes), waiting.pop_front());
+                    }
+                }
                 Step::Run(count) if producers == Side::Multi => {
                     let run: Vec<_> =
                         (0..count).map(|i| payload(number + i as u64, i * 4)).collect();
@@ -270,11 +129,12 @@ proptest! {
                         prop_assert!(waiting.is_empty() && again.is_empty());
                     }
                 },
-                Step::TakeReady(max) if consumers == Side::Multi => {
+                Step::TakeReady(max) => {
                     let mut taken = Vec::new();
-                    let count = player.ring.take_ready(max, ME, &mut taken);
+                    let count = player.take_ready(max, &mut taken);
                     prop_assert_eq!(taken.len(), count);
-                    prop_assert!(count <= max && (count != 0 || waiting.is_empty()));
+                    prop_assert!(count <= max);
+                    prop_assert!(count != 0 || waiting.is_empty() || consumers == Side::Single);
                     for taken in taken {
                         let bytes = player.bytes(&taken);
                         prop_assert_eq!(taken.redeliveries(), 0);
@@ -282,11 +142,10 @@ proptest! {
                         leases.push((taken, bytes));
                     }
                 }
-                Step::AckMany(count) if consumers == Side::Multi => {
+                Step::AckMany(count) => {
                     let many = leases.drain(..count.min(leases.len())).map(|(taken, _)| taken);
-                    player.ring.release_many(&many.collect::<Vec<_>>(), ME);
+                    player.ack_many(&many.collect::<Vec<_>>());
                 }
-                Step::TakeReady(_) | Step::AckMany(_) => {}
                 Step::Ack(i) if !leases.is_empty() => {
                     let (taken, bytes) = leases.remove(i % leases.len());
                     prop_assert_eq!(player.bytes(&taken), bytes);
@@ -385,6 +244,45 @@ proptest! {
         }
         prop_assert!(exhausted);
         prop_assert_eq!(put, got);
+    }
+}
+
+#[test]
+fn the_short_ways_of_a_single_side_serve_every_lap_and_keep_its_words_exact() {
+    for large_every in [u64::MAX, 5, 2] {
+        let mut player = Player::new(ring(Side::Single, Side::Single, 0));
+        let entries = player.ring.geometry().entries();
+        let mut got = 0;
+        for number in 0..6 * entries {
+            // Three wait, so that the producer looks at the consumer's words now and then.
+            let large = number % large_every == 1;
+            let len = if large { 200 } else { number as usize % 64 };
+            if large || !(player.put_plain(&payload(number, len))) {
+                player.put(&payload(number, len)).unwrap();
+            }
+            assert_eq!(player.ring.waiting(), number + 1 - got);
+            if number < 3 {
+                continue;
+            }
+            let taken = match player.get_plain() {
+                Some(bytes) => bytes,
+                None => {
+                    let first_or_large = got == 0 || got % large_every == 1;
+                    assert!(first_or_large, "record {got} took the long way");
+                    let taken = player.take().unwrap();
+                    player.ack(&taken);
+                    player.bytes(&taken)
+                }
+            };
+            assert_eq!(taken, payload(got, taken.len()));
+            let end = player.ring.load_head().1.pos;
+            assert_eq!(player.ring.load_peek().pos, end, "record {got}");
+            let start = end - player.ring.units(taken.len());
+            assert_eq!(player.ring.load_stamp(start).1.state, State::Released);
+            got += 1;
+            assert_eq!(player.ring.waiting(), number + 1 - got);
+        }
+        assert!(player.ring.used_units() < entries);
     }
 }
 
