@@ -6,8 +6,11 @@
 //! ```
 //!
 //! Two threads, pinned. Ping-pong: each line is written by one side and read by the other, in rings of
-//! one to 4096 lines, next to one line that goes to and fro (the floor). Stream: one side writes line
-//! after line, the other reads each, and writes into it, or not. Medians of five.
+//! one to 4096 lines, next to one line that goes to and fro (the floor). Both once more with a look at the
+//! clock in every round trip, as `ringway-bench latency` has: a clock that is read in order keeps the CPU
+//! from going ahead, to fetch the line that is written next while it still waits for the answer. The floor
+//! is the mean of several lines: on some machines it depends on where a line lies. Stream: one side writes
+//! line after line, the other reads each, and writes into it, or not. Medians of five.
 
 use std::hint::{black_box, spin_loop};
 use std::sync::Barrier;
@@ -21,6 +24,9 @@ const ROUNDS: u64 = 200_000;
 const WARM_UP: u64 = 100_000;
 const STREAM: u64 = 4_000_000;
 const ENTRIES: u64 = 4096;
+/// Lines of the floor, and how many lines they lie apart.
+const FLOOR_LINES: u64 = 16;
+const FLOOR_SPACING: u64 = 61;
 /// Lines that a stream's reader takes between two words to its writer.
 const ROOM_STEP: u64 = 64;
 
@@ -75,12 +81,16 @@ fn pair(cpus: [usize; 2], one: impl FnOnce() -> f64, other: impl FnOnce() + Send
     })
 }
 
-/// One way of a ping-pong, in nanoseconds, over two rings of so many lines; or over one line both ways.
-fn ping_pong(cpus: [usize; 2], entries: Option<u64>) -> f64 {
-    let mask = entries.unwrap_or(1) - 1;
-    let (there, other) = (lines(mask + 1), lines(mask + 1));
+/// One way of a ping-pong, in nanoseconds, over two rings of so many lines; or, with none, over single
+/// lines that go to and fro, one after another.
+fn ping_pong(cpus: [usize; 2], entries: Option<u64>, timed: bool) -> f64 {
+    let count = entries.unwrap_or(FLOOR_LINES * FLOOR_SPACING);
+    let (there, other) = (lines(count), lines(count));
     let back = if entries.is_none() { &there } else { &other };
-    let at = |round: u64| (round & mask) as usize;
+    let at = |round: u64| match entries {
+        Some(entries) => round & (entries - 1),
+        None => round * FLOOR_LINES / (WARM_UP + ROUNDS + 1) * FLOOR_SPACING,
+    } as usize;
     let one = || {
         let mut start = Instant::now();
         for round in 1..=WARM_UP + ROUNDS {
@@ -89,6 +99,9 @@ fn ping_pong(cpus: [usize; 2], entries: Option<u64>) -> f64 {
             }
             there[at(round)].write(2 * round);
             black_box(back[at(round)].read(2 * round + 1));
+            if timed {
+                black_box(Instant::now());
+            }
         }
         start.elapsed().as_nanos() as f64 / ROUNDS as f64 / 2.0
     };
@@ -149,15 +162,22 @@ fn main() {
             std::process::exit(2);
         }
     };
-    let (floor, least, most) = median(|| ping_pong(cpus, None));
-    println!("floor, one line to and fro       {floor:6.1} ns ({least:.1}–{most:.1})");
-    for entries in [1, 4, 8, 16, 64, ENTRIES] {
-        let (mean, least, most) = median(|| ping_pong(cpus, Some(entries)));
-        let ratio = mean / floor;
-        println!(
-            "ping-pong, rings of {entries:4} lines   {mean:6.1} ns ({least:.1}–{most:.1})  {ratio:.2} x floor"
-        );
+    let mut floors = [0.0; 2];
+    for timed in [false, true] {
+        let clock = if timed { ", each round timed" } else { "" };
+        let (floor, least, most) = median(|| ping_pong(cpus, None, timed));
+        println!("floor, one line to and fro       {floor:6.1} ns ({least:.1}–{most:.1}){clock}");
+        floors[usize::from(timed)] = floor;
+        for entries in [1, 4, 8, 16, 64, ENTRIES] {
+            let (mean, least, most) = median(|| ping_pong(cpus, Some(entries), timed));
+            let ratio = mean / floor;
+            println!(
+                "ping-pong, rings of {entries:4} lines   {mean:6.1} ns ({least:.1}–{most:.1})  {ratio:.2} x floor{clock}"
+            );
+        }
     }
+    // What `ringway-bench` calls the floor.
+    let floor = floors[1];
     for (hand_back, what) in [(false, "lines only read"), (true, "lines written after reading")] {
         let (mean, least, most) = median(|| stream(cpus, hand_back));
         let (rate, slow, fast) = (1e3 / mean, 1e3 / most, 1e3 / least);

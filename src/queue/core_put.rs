@@ -278,12 +278,37 @@ impl Core {
         if self.ring.geometry().producers == Side::Multi {
             return self.put_runs(&self.cache, kind, payloads, wait);
         }
-        for (done, payload) in payloads.iter().enumerate() {
-            if let Err(error) = self.put_shared(kind, payload, wait) {
-                return (done, Some(error));
+        let mut done = 0;
+        while done < payloads.len() {
+            match self.put_shared_plain(kind, &payloads[done..], wait) {
+                Ok(0) => match self.put_shared(kind, payloads[done], wait) {
+                    Ok(()) => done += 1,
+                    Err(error) => return (done, Some(error)),
+                },
+                Ok(count) => done += count,
+                Err(error) => return (done, Some(error)),
             }
         }
-        (payloads.len(), None)
+        (done, None)
+    }
+
+    /// Puts as many of these records through the shared handle as need no look at the consumers' words; says
+    /// how many.
+    fn put_shared_plain(
+        &self,
+        kind: u8,
+        payloads: &[&[u8]],
+        wait: Wait,
+    ) -> Result<usize, PutError> {
+        self.check_put(0)?;
+        let count = {
+            let mut slot = self.producer_slot(wait)?;
+            self.ring.put_plain_many(shared(&mut slot), kind, payloads)
+        };
+        if count != 0 {
+            self.published();
+        }
+        Ok(count)
     }
 
     /// Puts many records into a single-producer ring, as its producer; wakes once.

@@ -1,7 +1,8 @@
 //! What the tests left in shared memory.
 //!
 //! The tests get a directory of their own by `RINGWAY_DIR`, in which nothing may be left; and
-//! nothing that is named ringway may be new elsewhere.
+//! nothing that is named ringway may be new elsewhere. What a run that was killed left in its own
+//! directory, the next run removes.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -15,10 +16,14 @@ pub(crate) struct Leftovers {
     own: Option<PathBuf>,
 }
 
+/// How a run's own directory is named, before its process id.
+const OWN: &str = "ringway-xtask-";
+
 impl Leftovers {
-    /// Notes what is there now.
+    /// Removes what dead runs left, and notes what else is there now.
     pub(crate) fn watch(place: &Path) -> Self {
-        let own = place.join(format!("ringway-xtask-{}", std::process::id()));
+        remove_what_the_dead_left(place);
+        let own = place.join(format!("{OWN}{}", std::process::id()));
         let before = named_ringway(place);
         // Ringway makes it when it is needed, so that its mode is right.
         Self { own: place.is_dir().then_some(own), before, place: place.to_owned() }
@@ -39,6 +44,18 @@ impl Leftovers {
         let is_home = |path: &PathBuf| path.parent() == Some(&*self.place) && path.is_dir();
         let after = named_ringway(&self.place);
         after.difference(&self.before).filter(|path| !is_home(path)).cloned().collect()
+    }
+}
+
+/// Removes the directories of runs whose process is gone.
+fn remove_what_the_dead_left(place: &Path) {
+    for entry in fs::read_dir(place).into_iter().flatten().flatten() {
+        let name = entry.file_name();
+        let run = name.to_str().and_then(|name| name.strip_prefix(OWN)?.parse::<u32>().ok());
+        if run.is_some_and(|pid| !Path::new(&format!("/proc/{pid}")).exists()) {
+            // Somebody else's stays, and is no matter of this run's.
+            let _ = fs::remove_dir_all(entry.path());
+        }
     }
 }
 
@@ -70,7 +87,15 @@ mod tests {
         let user = place.join("ringway-7");
         fs::create_dir_all(&user).unwrap();
         fs::write(user.join("old"), "").unwrap();
+        // No process has such a number; the first one lives as long as the machine.
+        let dead = place.join(format!("{OWN}{}", u32::MAX));
+        let alive = place.join(format!("{OWN}1"));
+        for run in [&dead, &alive] {
+            fs::create_dir(run).unwrap();
+            fs::write(run.join("segment"), "").unwrap();
+        }
         let watch = Leftovers::watch(&place);
+        assert!(!dead.exists() && alive.join("segment").exists());
         let own = watch.own_directory().unwrap().to_owned();
         fs::create_dir(&own).unwrap();
         fs::create_dir(place.join("ringway-8")).unwrap();

@@ -143,7 +143,7 @@ pub(crate) const CLOSE_SPSC_MANY: Model = Model {
     name: "close_spsc_many",
     promise: "several put at once by one producer: all of them, or none behind the close",
     bound: Some(3),
-    min_iterations: 11_000,
+    min_iterations: 8_000,
     without: &[],
     points: &[],
     mutants: &["intent_after_closed", "light_barrier_missing", "heavy_barrier_missing"],

@@ -18,6 +18,8 @@
 //! | between RELEASED and the head | RELEASED: passes over it |
 //! | after an acknowledgement out of order | the same, or a head further on |
 
+mod acknowledge;
+
 use super::payload::Emptied;
 use super::stamp::{Bits, Mark, State};
 use super::{Missing, RETRY_LIMIT, Ring, Taken};
@@ -408,112 +410,5 @@ impl Ring {
             self.end_record(mine, pos, stamp.n);
         }
         None
-    }
-
-    /// Acknowledges a record: it is never delivered again. The caller then wakes a producer that
-    /// waits for room.
-    #[inline(always)]
-    pub fn ack_single(&self, mine: &mut SingleConsumer, taken: &Taken) {
-        #[cfg(not(loom))]
-        if taken.pos != mine.alone {
-            self.hand_back_lines(taken);
-        }
-        self.end_record(mine, taken.pos, taken.n);
-    }
-
-    /// Acknowledges several records, oldest first, and stores the head once.
-    pub fn ack_many_single(&self, mine: &mut SingleConsumer, many: &[Taken]) {
-        let head = mine.head.pos;
-        for taken in many {
-            #[cfg(not(loom))]
-            self.hand_back_lines(taken);
-            crate::sync::crash_point("ack_single.before_stamp");
-            self.stamp_released(taken.pos, taken.n);
-            if taken.pos == mine.head.pos {
-                mine.head = mine.head.plus(taken.n, 1);
-            }
-        }
-        if mine.head.pos != head {
-            if mine.head.pos != mine.cursor.pos {
-                self.roll_head(mine);
-            }
-            self.store_head(mine);
-        }
-    }
-
-    #[inline(always)]
-    fn end_record(&self, mine: &mut SingleConsumer, pos: u64, n: u64) {
-        crate::sync::crash_point("ack_single.before_stamp");
-        let oldest = pos == mine.head.pos;
-        if !oldest || pos != mine.alone {
-            self.stamp_released(pos, n);
-        }
-        if !oldest {
-            return;
-        }
-        mine.head = mine.head.plus(n, 1);
-        if mine.head.pos != mine.cursor.pos {
-            self.roll_head(mine);
-        }
-        self.store_head(mine);
-    }
-
-    #[inline(always)]
-    fn stamp_released(&self, pos: u64, n: u64) {
-        let word = self.bits.pack(State::Released, pos, n, 0);
-        // SYNC released: an acknowledgement out of order is here before it is in the head, and never
-        // only in a lazy word, or acknowledged packets come back. Ordered before the producer's next
-        // stamp by the head.
-        self.memory().entry(pos).stamp.store(word, Release);
-        crate::sync::crash_point("ack_single.after_stamp");
-    }
-
-    /// Moves the head over what was acknowledged out of order.
-    fn roll_head(&self, mine: &mut SingleConsumer) {
-        while mine.head.pos < mine.cursor.pos {
-            let (_, stamp) = self.load_stamp(mine.head.pos);
-            if stamp.lap != self.bits.lap(mine.head.pos) {
-                return;
-            }
-            let packets = match stamp.state {
-                State::Released => 1,
-                State::Skipped => self.packets_of_skipped(mine.head.pos, stamp.n),
-                _ => return,
-            };
-            mine.head = mine.head.plus(stamp.n, packets);
-        }
-    }
-
-    #[inline(always)]
-    fn store_head(&self, mine: &mut SingleConsumer) {
-        let header = self.memory().header();
-        let order = crate::sync::weaken("head_relaxed", Release);
-        // SYNC head (pairs with `reclaim_limit`): our reads below are over.
-        header.consumers.head.store(self.bits.pack_mark(mine.head), order);
-        if mine.head.pos >= mine.hint_at {
-            self.publish_hint(mine);
-        }
-    }
-
-    /// Publishes the head to the producer's polling word: when some of the ring was acknowledged, and
-    /// before the consumer sleeps or leaves.
-    #[inline]
-    pub fn publish_hint(&self, mine: &mut SingleConsumer) {
-        mine.hint_at = mine.head.pos + self.entries / 8;
-        mine.turn_at = mine.turn_at.min(mine.hint_at);
-        let header = self.memory().header();
-        // SYNC head-hint (pairs with `refresh_limit`): our reads below are over.
-        header
-            .hint
-            .head_hint
-            .store(mine.head.pos, crate::sync::weaken("head_hint_relaxed", Release));
-    }
-
-    /// Gives a record back to this very consumer: it is the next one delivered, flagged. A successor
-    /// would deliver it too, since it lies below `peek`.
-    pub fn give_back_single(&self, mine: &mut SingleConsumer, pos: u64) {
-        mine.plain = false;
-        let at = mine.returned.partition_point(|&other| other < pos);
-        mine.returned.insert(at, pos);
     }
 }

@@ -5,7 +5,8 @@
 //! | `stamp.rs` | bit packing of stamps, claims and marks |
 //! | `producer_single.rs` | one producer: write, stamp, store `tail` |
 //! | `producer_multi.rs` | many producers: claim, write, stamp |
-//! | `consumer_single.rs` | one consumer: `peek`, expose, acknowledge |
+//! | `consumer_single.rs` | one consumer: `peek`, expose, get at once |
+//! | `consumer_single/acknowledge.rs` | one consumer: acknowledge, give back |
 //! | `consumer_multi.rs` | many consumers: take by CAS, release |
 //! | `adopt.rs` | many consumers: give back, adopt what the dead hold |
 //! | `frontier.rs` | reclaiming, helping, skipping what the dead left |
