@@ -210,26 +210,27 @@ impl Ring {
         let most = (max as u64).min(MOST_AT_ONCE).min(self.bits.max_units());
         let (start, mut end) = (out.len(), head.pos);
         out.reserve(most as usize);
-        while end < head.pos + most {
-            let (word, stamp) = self.load_stamp(end);
-            let alone = end == head.pos;
-            let n = if alone { stamp.n } else { 1 };
-            if word != self.bits.pack(State::Ready, end, n, 0) {
-                break;
-            }
-            let Ok(taken) = self.describe_taken(end, n) else { break };
+        while end < head.pos + most
+            && let Some(taken) = self.ready_unit(end)
+        {
             out.push(taken);
-            end += n;
-            if n != 1 {
-                break;
+            end += 1;
+        }
+        if end == head.pos && most != 0 {
+            let (word, stamp) = self.load_stamp(end);
+            if word == self.bits.pack(State::Ready, end, stamp.n, 0)
+                && let Ok(taken) = self.describe_taken(end, stamp.n)
+            {
+                out.push(taken);
+                end += stamp.n;
             }
         }
         let count = out.len() - start;
-        let (older, take) = self.load_take(head.pos);
+        let (older, _) = self.load_take(head.pos);
         // What was read of the records holds if they are ours now: they lay there as they do.
         let won = match count {
             0 => false,
-            _ if take.lap >= self.bits.lap(head.pos) => false,
+            _ if !self.bits.is_older(older, head.pos) => false,
             1 => self.take_at((head_word, head), older, end - head.pos, me),
             _ => self.take_run_at((head_word, head), older, count as u64, me),
         };

@@ -241,15 +241,19 @@ impl Ring {
         let (mut end, mut bytes) = (mine.cursor, 0_u64);
         // No more than the ring holds, whatever a hostile peer writes meanwhile.
         while out.len() - start < max && end.pos - mine.cursor.pos < self.entries {
-            let (word, stamp) = self.load_stamp(end.pos);
             // What nearly always is so is asked first: where the next record lies then depends on no
             // word that was read, and the CPU fetches several at a time.
-            let n = match word == self.bits.pack(State::Ready, end.pos, 1, 0) {
-                true => 1,
-                false if word == self.bits.pack(State::Ready, end.pos, stamp.n, 0) => stamp.n,
-                false => break,
+            let (taken, n) = match self.ready_unit(end.pos) {
+                Some(taken) => (taken, 1),
+                None => {
+                    let (word, stamp) = self.load_stamp(end.pos);
+                    if word != self.bits.pack(State::Ready, end.pos, stamp.n, 0) {
+                        break;
+                    }
+                    let Ok(taken) = self.describe_taken(end.pos, stamp.n) else { break };
+                    (taken, stamp.n)
+                }
             };
-            let Ok(taken) = self.describe_taken(end.pos, n) else { break };
             bytes = bytes.wrapping_add(taken.len() as u64);
             end = end.plus(n, 1);
             out.push(taken);

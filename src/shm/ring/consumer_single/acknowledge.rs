@@ -22,18 +22,19 @@ impl Ring {
 
     /// Acknowledges several records, oldest first, and stores the head once.
     pub fn ack_many_single(&self, mine: &mut SingleConsumer, many: &[Taken]) {
-        let head = mine.head.pos;
+        let mut head = mine.head;
         for taken in many {
             #[cfg(not(loom))]
             self.hand_back_lines(taken);
             crate::sync::crash_point("ack_single.before_stamp");
             self.stamp_released(taken.pos, taken.n);
-            if taken.pos == mine.head.pos {
-                mine.head = mine.head.plus(taken.n, 1);
+            if taken.pos == head.pos {
+                head = head.plus(taken.n, 1);
             }
         }
-        if mine.head.pos != head {
-            if mine.head.pos != mine.cursor.pos {
+        if head != mine.head {
+            mine.head = head;
+            if head.pos != mine.cursor.pos {
                 self.roll_head(mine);
             }
             self.store_head(mine);
