@@ -300,7 +300,8 @@ impl Core {
         payloads: &[&[u8]],
         wait: Wait,
     ) -> Result<usize, PutError> {
-        self.check_put(0)?;
+        // As of one put: whoever puts what can never fit hears of that first.
+        self.check_put(payloads.first().map_or(0, |payload| payload.len()))?;
         let count = {
             let mut slot = self.producer_slot(wait)?;
             self.ring.put_plain_many(shared(&mut slot), kind, payloads)
