@@ -24,6 +24,14 @@ fn queue(producers: Side, consumers: Side) -> Queue {
     unnamed.with_config(config).unwrap().queue().unwrap()
 }
 
+/// Gives the record that is `nth` in a new ring a length that makes no sense; says where it lies.
+fn spoil(queue: &Queue, nth: u64) -> u64 {
+    let memory = queue.backend().ring().unwrap().raw().memory();
+    let pos = memory.geometry().bits().first_pos() + nth;
+    memory.entry(pos).len.store(u32::MAX, Ordering::Relaxed);
+    pos
+}
+
 #[test]
 fn a_handle_that_takes_over_the_consumers_role_loses_no_record() {
     for round in 0..3000_u32 {
@@ -158,9 +166,7 @@ fn a_record_whose_length_makes_no_sense_is_reported_once_and_wedges_nobody() {
             let ring = queue.backend().ring().unwrap();
             queue.put(b"bad").unwrap();
             queue.put(b"good").unwrap();
-            let memory = ring.raw().memory();
-            let first = memory.geometry().bits().first_pos();
-            memory.entry(first).len.store(u32::MAX, Ordering::Relaxed);
+            let first = spoil(&queue, 0);
             let mut consumer = owned.then(|| ring.consumer().unwrap());
             let mut get = || match &mut consumer {
                 None => queue.try_get().map(|got| got.payload),
@@ -186,9 +192,7 @@ fn leases_taken_together_end_before_a_bad_record_and_the_next_call_reports_it() 
             for record in [b"one", b"bad", b"two"] {
                 queue.put(record).unwrap();
             }
-            let memory = ring.raw().memory();
-            let bad = memory.geometry().bits().first_pos() + 1;
-            memory.entry(bad).len.store(u32::MAX, Ordering::Relaxed);
+            let bad = spoil(&queue, 1);
             let mut consumer = owned.then(|| ring.consumer().unwrap());
             let mut lease = || -> Result<Vec<Vec<u8>>, GetError> {
                 let leases = match &mut consumer {

@@ -228,7 +228,6 @@ impl Consumer {
                 let first = self.take(wait)?;
                 self.held.push(first);
                 self.core.take_more_parked(max - 1, &mut self.held);
-                self.core.room_made_by_taking();
             }
         }
         let count = self.held.len() - start;

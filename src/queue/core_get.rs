@@ -35,19 +35,25 @@ impl Core {
 
     /// Takes what else lies ready, up to `max` records, through the shared handle; appends it to `out`.
     pub(crate) fn take_more_shared(&self, max: usize, out: &mut Vec<Taken>) {
-        if let Ok(mut slot) = self.consumer_slot() {
-            self.take_more(slot_state(&mut slot), max, out);
+        if let Ok(slot) = self.consumer_slot() {
+            self.take_more(slot, max, out);
         }
     }
 
     /// As [`Core::take_more_shared`], as the owned consumer whose state is parked.
     pub(crate) fn take_more_parked(&self, max: usize, out: &mut Vec<Taken>) {
-        self.take_more(slot_state(&mut self.lock_consumer()), max, out);
+        self.take_more(self.lock_consumer(), max, out);
     }
 
     /// Leases, which are counted: the state is that of the slot. What is wrong with a record is said when it
     /// is the first.
-    fn take_more(&self, state: &mut SingleConsumer, max: usize, out: &mut Vec<Taken>) {
+    fn take_more(
+        &self,
+        mut slot: MutexGuard<'_, Slot<SingleConsumer>>,
+        max: usize,
+        out: &mut Vec<Taken>,
+    ) {
+        let state = slot_state(&mut slot);
         let start = out.len();
         while out.len() - start < max {
             if self.ring.take_ready_single(state, max - (out.len() - start), out) != 0 {
@@ -60,6 +66,8 @@ impl Core {
         }
         // RELAXED: under the slot's lock.
         self.leases.fetch_add(out.len() - start, Relaxed);
+        drop(slot);
+        self.room_made_by_taking();
     }
 
     /// Parks the state of an owned consumer that has just taken a record to lease it.

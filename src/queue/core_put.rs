@@ -279,12 +279,12 @@ impl Core {
             return self.put_runs(&self.cache, kind, payloads, wait);
         }
         let mut done = 0;
-        while done < payloads.len() {
-            match self.put_shared_plain(kind, &payloads[done..], wait) {
-                Ok(0) => match self.put_shared(kind, payloads[done], wait) {
-                    Ok(()) => done += 1,
-                    Err(error) => return (done, Some(error)),
-                },
+        while let Some(payload) = payloads.get(done) {
+            let put = match self.put_shared_plain(kind, &payloads[done..], wait) {
+                Ok(0) => self.put_shared(kind, payload, wait).map(|()| 1),
+                put => put,
+            };
+            match put {
                 Ok(count) => done += count,
                 Err(error) => return (done, Some(error)),
             }

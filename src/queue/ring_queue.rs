@@ -307,7 +307,6 @@ impl QueueBackend for RingQueue {
             Side::Single => {
                 many.push(self.core.take_record(wait)?);
                 self.core.take_more_shared(max - 1, &mut many);
-                self.core.room_made_by_taking();
             }
         }
         let count = many.len();

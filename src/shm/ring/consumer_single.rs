@@ -97,7 +97,7 @@ impl Ring {
         let mut mine = SingleConsumer {
             head,
             cursor: head,
-            ready: self.bits.pack(State::Ready, head.pos, 1, 0),
+            ready: 0,
             behind: 0,
             redeliver_below: peek,
             returned: std::collections::VecDeque::new(),
@@ -115,10 +115,8 @@ impl Ring {
     /// often waited for, and then nothing of that lies between it and its answer.
     #[inline(always)]
     fn look_to(&self, mine: &mut SingleConsumer, cursor: Mark) {
-        if !self.bits.same_lap(mine.cursor.pos, cursor.pos) {
-            mine.ready = self.bits.pack(State::Ready, cursor.pos, 1, 0);
-        }
         mine.cursor = cursor;
+        mine.ready = self.bits.pack(State::Ready, cursor.pos, 1, 0);
         mine.behind = self.bits.pack_mark(cursor.plus(1, 1));
     }
 
@@ -136,15 +134,13 @@ impl Ring {
     /// Works out anew what follows from the cursor, and publishes the head if it is time.
     #[cold]
     fn turn_cursor(&self, mine: &mut SingleConsumer) {
-        let next = mine.cursor.plus(1, 1);
-        mine.behind = self.bits.pack_mark(next);
-        mine.ready = self.bits.pack(State::Ready, mine.cursor.pos, 1, 0);
+        self.look_to(mine, mine.cursor);
         if mine.head.pos >= mine.hint_at {
             self.publish_hint(mine);
         }
         // `behind` is one further than the cursor.
         let steps_end = self.bits.steps_end(mine.cursor) - 1;
-        mine.turn_at = steps_end.max(next.pos);
+        mine.turn_at = steps_end.max(mine.cursor.pos + 1);
         if mine.hint_at > mine.cursor.pos {
             mine.turn_at = mine.turn_at.min(mine.hint_at);
         }

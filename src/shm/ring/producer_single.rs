@@ -101,16 +101,11 @@ impl Ring {
         kind: u8,
         payload: &[u8],
     ) -> bool {
-        let pos = mine.tail.pos;
-        if pos >= mine.plain_until
-            || !self.fits_unit::<IN_DATA>(payload.len())
-            || self.announce(pos, 1).is_err()
-        {
+        if !self.fits_unit::<IN_DATA>(payload.len()) {
             return false;
         }
-        self.memory().prefetch_entry_for_write(pos + 1 + PREFETCH_AHEAD);
-        let entry = self.memory().entry(pos);
-        let mut claim = Claim { pos, n: 1 };
+        let Some(mut claim) = self.claim_unit(mine) else { return false };
+        let entry = self.memory().entry(claim.pos);
         self.write_unit::<IN_DATA>(&mut claim, entry, payload);
         Self::describe_in(entry, kind, payload.len(), !IN_DATA);
         crate::sync::crash_point("commit_single.before_stamp");
@@ -124,12 +119,21 @@ impl Ring {
     /// nearly always. `None` says that nothing was claimed, and that [`Ring::claim_single`] has to look.
     #[inline(always)]
     pub fn claim_plain(&self, mine: &mut SingleProducer, len: usize) -> Option<Claim> {
+        if len <= self.unit_payload { self.claim_unit(mine) } else { None }
+    }
+
+    #[inline(always)]
+    fn claim_unit(&self, mine: &SingleProducer) -> Option<Claim> {
         let pos = mine.tail.pos;
-        if pos >= mine.plain_until || len > self.unit_payload || self.announce(pos, 1).is_err() {
-            return None;
-        }
-        self.memory().prefetch_entry_for_write(pos + 1 + PREFETCH_AHEAD);
-        Some(Claim { pos, n: 1 })
+        if pos < mine.plain_until { self.announced(pos, 1).ok() } else { None }
+    }
+
+    /// Says that `n` units from `pos` are being written, unless the ring is closed: they are the caller's.
+    #[inline(always)]
+    fn announced(&self, pos: u64, n: u64) -> Result<Claim, Refused> {
+        self.announce(pos, n)?;
+        self.memory().prefetch_entry_for_write(pos + n + PREFETCH_AHEAD);
+        Ok(Claim { pos, n })
     }
 
     /// Puts as many of these records, from the first on, as fit one unit each and find room without a look
@@ -202,9 +206,7 @@ impl Ring {
             self.memory().header().shared.exhausted.store(1, Relaxed); // RELAXED: a statistic.
             return Err(Refused::Exhausted);
         }
-        self.announce(pos, n)?;
-        self.memory().prefetch_entry_for_write(pos + n + PREFETCH_AHEAD);
-        Ok(Claim { pos, n })
+        self.announced(pos, n)
     }
 
     /// Says that `n` units from `pos` are being written, unless the ring is closed.
