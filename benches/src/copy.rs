@@ -62,10 +62,7 @@ impl Outlet for BareOutlet {
                 let sequence = from + i as u64;
                 match private {
                     None => payload::write(chunk, sequence),
-                    Some(private) => {
-                        private.make(sequence, 1);
-                        chunk.copy_from_slice(private.payload(sequence));
-                    }
+                    Some(private) => chunk.copy_from_slice(private.one(sequence)),
                 }
             });
         }

@@ -2,7 +2,7 @@
 //!
 //! Each side spins until the other's number shows up in the one shared word, and answers with its
 //! own. Nothing that moves a packet between the two CPUs can be faster: a packet is at least one
-//! line, written here and read there.
+//! line, written here and read there. Before that, both say how much of its core their CPU has.
 
 use std::sync::atomic::AtomicU64;
 use std::sync::atomic::Ordering::{Acquire, Relaxed, Release};
@@ -10,6 +10,7 @@ use std::sync::atomic::Ordering::{Acquire, Relaxed, Release};
 use serde::{Deserialize, Serialize};
 
 use crate::clock::Clock;
+use crate::core_share::adds_per_cycle;
 use crate::peers::Pair;
 use crate::shared::Word;
 use crate::stats::Samples;
@@ -31,11 +32,32 @@ impl Default for FloorPlan {
     }
 }
 
+/// What two CPUs can do.
+#[derive(Clone, Debug)]
+pub(crate) struct Measured {
+    /// Round trips of the line.
+    pub(crate) samples: Samples,
+    /// Of the starter's CPU and the peer's, while both were at it.
+    pub(crate) adds_per_cycle: [f64; 2],
+}
+
+impl Measured {
+    /// The round trips of both.
+    pub(crate) fn merge(mut self, other: Self) -> Samples {
+        self.samples.merge(other.samples);
+        self.samples
+    }
+}
+
 /// Bounces the line, in the starter, and times each round trip.
-pub(crate) fn measure(pair: &Pair, clock: Clock, plan: FloorPlan) -> Samples {
+pub(crate) fn measure(pair: &Pair, clock: Clock, plan: FloorPlan) -> Measured {
+    pair.meet();
+    let here = adds_per_cycle();
     let ball = pair.region.word(Word::Ball);
     let mut samples = Samples::with_room(plan.rounds);
     let mut number = before(pair, ball);
+    // RELAXED: the meeting published it.
+    let there = f64::from_bits(pair.region.word(Word::Adds).load(Relaxed));
     for _ in 0..plan.warm_up {
         number = bounce(ball, number);
     }
@@ -47,11 +69,14 @@ pub(crate) fn measure(pair: &Pair, clock: Clock, plan: FloorPlan) -> Samples {
         before = now;
     }
     samples.settle();
-    samples
+    Measured { samples, adds_per_cycle: [here, there] }
 }
 
 /// Answers, in the peer.
 pub(crate) fn answer(pair: &Pair, plan: FloorPlan) {
+    pair.meet();
+    // RELAXED: the meeting publishes it.
+    pair.region.word(Word::Adds).store(adds_per_cycle().to_bits(), Relaxed);
     let ball = pair.region.word(Word::Ball);
     let mut number = before(pair, ball);
     for _ in 0..plan.warm_up + plan.rounds {

@@ -86,8 +86,7 @@ impl LatencyPlan {
 /// When a process, its memory or the transport fails.
 pub(crate) fn measure(cpus: CpuPair, plan: &LatencyPlan) -> Result<Measured> {
     let Raw { clock, answers, before, after } = measure_raw(cpus, plan)?;
-    let mut floors = before.clone();
-    floors.merge(after.clone());
+    let floors = before.clone().merge(after.clone());
     let floor = Floor::new(clock, before, after);
     let setting = Setting::of(&[cpus.here, cpus.there], clock);
     let unit = clock.ns_per_tick();
@@ -116,8 +115,8 @@ pub(crate) struct PingPong {
     pub(crate) clock: Clock,
     pub(crate) samples: Samples,
     /// The floor before and after.
-    pub(crate) before: Samples,
-    pub(crate) after: Samples,
+    pub(crate) before: floor::Measured,
+    pub(crate) after: floor::Measured,
 }
 
 /// Measures a ping-pong, and leaves the summing up to others.
@@ -135,8 +134,8 @@ pub(crate) fn measure_ping_pong(cpus: CpuPair, plan: &LatencyPlan) -> Result<Pin
 struct Raw {
     clock: Clock,
     answers: Answers,
-    before: Samples,
-    after: Samples,
+    before: floor::Measured,
+    after: floor::Measured,
 }
 
 fn measure_raw(cpus: CpuPair, plan: &LatencyPlan) -> Result<Raw> {

@@ -129,14 +129,12 @@ impl Outlet for RingOutlet {
             }
             return Ok(());
         };
-        private.make(first, n);
         if n == 1 {
             return producer
-                .put(RecordKind::RAW, private.payload(first), Wait::Forever)
+                .put(RecordKind::RAW, private.one(first), Wait::Forever)
                 .map_err(failed);
         }
-        let payloads: Vec<&[u8]> =
-            (first..first + n as u64).map(|sequence| private.payload(sequence)).collect();
+        let payloads: Vec<&[u8]> = (0..n).map(private.many(first, n)).collect();
         let (_, error) = producer.put_many(RecordKind::RAW, &payloads, Wait::Forever);
         error.map_or(Ok(()), |error| Err(failed(error)))
     }

@@ -12,6 +12,7 @@ mod awake;
 mod cli;
 mod clock;
 mod copy;
+mod core_share;
 mod cpus;
 mod create;
 mod error;

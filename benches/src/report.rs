@@ -6,6 +6,7 @@ use serde::Serialize;
 use crate::clock::Clock;
 use crate::cpus::CpuPair;
 use crate::create::CreatePlan;
+use crate::floor;
 use crate::latency::LatencyPlan;
 use crate::lines::{LineTimes, LinesPlan};
 use crate::stats::{Samples, Spread, Times, round};
@@ -26,15 +27,21 @@ pub(crate) struct Floor {
     floor_p99_ns: f64,
     floor_before_ns: f64,
     floor_after_ns: f64,
+    /// How much of its core each of the two CPUs had: the mean of before and after.
+    adds_per_cycle: [f64; 2],
     noisy: bool,
 }
 
 impl Floor {
     /// Sums up both measurements.
-    pub(crate) fn new(clock: Clock, mut before: Samples, after: Samples) -> Self {
-        let (mean_before, mean_after) = (before.one_way(clock).mean, after.one_way(clock).mean);
-        before.merge(after);
-        let both = before.one_way(clock);
+    pub(crate) fn new(clock: Clock, before: floor::Measured, after: floor::Measured) -> Self {
+        let adds = |cpu: usize| {
+            round(f64::midpoint(before.adds_per_cycle[cpu], after.adds_per_cycle[cpu]))
+        };
+        let adds_per_cycle = [adds(0), adds(1)];
+        let mean = |measured: &floor::Measured| measured.samples.one_way(clock).mean;
+        let (mean_before, mean_after) = (mean(&before), mean(&after));
+        let both = before.merge(after).one_way(clock);
         let floor_ns = round(f64::midpoint(mean_before, mean_after));
         let apart = mean_before.max(mean_after) > NOISE * mean_before.min(mean_after);
         Self {
@@ -44,6 +51,7 @@ impl Floor {
             floor_p99_ns: both.p99,
             floor_before_ns: mean_before,
             floor_after_ns: mean_after,
+            adds_per_cycle,
         }
     }
 
@@ -59,6 +67,7 @@ impl Floor {
             floor_p99_ns: mean(&|floor| floor.floor_p99_ns),
             floor_before_ns: first.floor_before_ns,
             floor_after_ns: last.floor_after_ns,
+            adds_per_cycle: [0, 1].map(|cpu| mean(&|floor| floor.adds_per_cycle[cpu])),
             noisy: floors.iter().any(|floor| floor.noisy),
         })
     }
@@ -149,12 +158,11 @@ impl FloorReport {
         rounds: u64,
         cpus: CpuPair,
         clock: Clock,
-        mut before: Samples,
-        after: Samples,
+        before: floor::Measured,
+        after: floor::Measured,
     ) -> Self {
         let floor = Floor::new(clock, before.clone(), after.clone());
-        before.merge(after);
-        let one_way_ns = before.one_way(clock);
+        let one_way_ns = before.merge(after).one_way(clock);
         Self { verb: "floor", rounds, floor, one_way_ns, setting: Setting::new(cpus, clock) }
     }
 }
@@ -236,8 +244,8 @@ impl ThroughputReport {
         cpus: CpuPair,
         clock: Clock,
         rates: Rates,
-        floor_before: Samples,
-        floor_after: Samples,
+        floor_before: floor::Measured,
+        floor_after: floor::Measured,
     ) -> Self {
         let Rates { link, ceiling: [before, after], ceiling_step: copy_step } = rates;
         let copy_packets_per_s = f64::midpoint(before.packets_per_s, after.packets_per_s).round();
@@ -365,8 +373,8 @@ impl LinesReport {
         cpus: CpuPair,
         clock: Clock,
         lines: &LineTimes,
-        floor_before: Samples,
-        floor_after: Samples,
+        floor_before: floor::Measured,
+        floor_after: floor::Measured,
     ) -> Self {
         let floor = Floor::new(clock, floor_before, floor_after);
         let stream = lines.stream.iter().map(|part| StreamedLines {

@@ -45,6 +45,8 @@ pub(crate) enum Word {
     PeerArrived,
     /// The line that is bounced.
     Ball,
+    /// How much of its core the peer's CPU has.
+    Adds,
     /// A number for the peer.
     ToPeer,
     /// A number for the starter.

@@ -27,7 +27,7 @@ pub(crate) trait Outlet {
     #[inline]
     fn prepare(&mut self, next: u64) {
         if let Some(source) = self.source() {
-            source.make(next, 1);
+            source.one(next);
         }
     }
 }

@@ -10,6 +10,8 @@
 mod awake;
 #[path = "../../src/clock.rs"]
 mod clock;
+#[path = "../../src/core_share.rs"]
+mod core_share;
 #[path = "../../src/cpus.rs"]
 mod cpus;
 #[path = "../../src/error.rs"]

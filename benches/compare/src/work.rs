@@ -165,7 +165,7 @@ pub(crate) fn measure(
     mut outlet: impl Outlet,
     mut inlet: impl Inlet,
 ) -> Result<Measured> {
-    let floor = floor::measure(pair, clock, FLOOR).one_way(clock);
+    let floor = floor::measure(pair, clock, FLOOR).samples.one_way(clock);
     pair.meet();
     match work {
         Work::Latency { rounds, .. } => {

@@ -40,7 +40,7 @@ impl Place {
 }
 
 pub(crate) const FLOOR: &str =
-    "floor_ns floor_p50_ns floor_p99_ns floor_before_ns floor_after_ns noisy";
+    "floor_ns floor_p50_ns floor_p99_ns floor_before_ns floor_after_ns adds_per_cycle noisy";
 pub(crate) const SETTING: &str = "cpus clock clock_overhead_ns";
 pub(crate) const ONE_WAY: &str = "mean p50 p90 p99 p999 p9999 max";
 

@@ -127,8 +127,7 @@ impl Outlet for AeronOutlet {
                 claim(&self.publication, self.payload, sequence)?;
                 continue;
             };
-            private.make(sequence, 1);
-            let bytes = private.payload(sequence);
+            let bytes = private.one(sequence);
             loop {
                 match self.publication.offer(bytes) {
                     Ok(_) => break,

@@ -46,8 +46,7 @@ impl<R: Read> Reader<R> {
 impl<W: Write> Outlet for Writer<W> {
     fn send(&mut self, first: u64, n: usize) -> Result<()> {
         for sequence in first..first + n as u64 {
-            self.private.make(sequence, 1);
-            self.file.write_all(self.private.payload(sequence)).doing("writing a packet")?;
+            self.file.write_all(self.private.one(sequence)).doing("writing a packet")?;
         }
         Ok(())
     }

@@ -184,7 +184,7 @@ fn between_processes(cpus: CpuPair, plan: Plan, task: &Task) -> Result<Measured>
     let ahead = Source::ahead_for_stream(BYTES, plan.batch);
     let outlets: Result<Vec<_>> =
         (0..plan.ends).map(|_| RingOutlet::open(&spec, "many", ahead)).collect();
-    let floor = floor::measure(pair, clock, FLOOR).one_way(clock);
+    let floor = floor::measure(pair, clock, FLOOR).samples.one_way(clock);
     let barrier = Barrier::new(plan.ends + 1);
     let mut start = 0;
     let meet = || {
@@ -252,7 +252,7 @@ where
     let (here, there) = (Pair::of(Arc::clone(&region), true), Pair::of(region, false));
     let floor = thread::scope(|scope| {
         scope.spawn(|| pin(cpus.there).map(|()| floor::answer(&there, FLOOR)));
-        floor::measure(&here, clock, FLOOR).one_way(clock)
+        floor::measure(&here, clock, FLOOR).samples.one_way(clock)
     });
     let producers = (0..plan.ends).map(|nth| Role::Producer(nth, put.clone()));
     let consumers = (0..plan.ends).map(|_| Role::Consumer(get.clone()));
@@ -264,11 +264,8 @@ where
         Role::Producer(nth, mut put) => {
             let mut source = Source::new(BYTES, Source::ahead_for_stream(BYTES, plan.batch));
             produce(plan, nth, &barrier, |first, n| {
-                source.make(first, n);
-                put.put_many(n, |i| {
-                    let bytes = source.payload(first + i as u64);
-                    bytes.first_chunk().copied().unwrap_or([0; BYTES])
-                })
+                let payload = source.many(first, n);
+                put.put_many(n, |i| payload(i).first_chunk().copied().unwrap_or([0; BYTES]))
             })?;
             Ok((0, 0))
         }

@@ -82,8 +82,7 @@ fn open_server(task: &Task) -> Result<(Responder, Requested)> {
 
 impl Outlet for Requests {
     fn send(&mut self, first: u64, _: usize) -> Result<()> {
-        self.2.make(first, 1);
-        let bytes = self.2.payload(first);
+        let bytes = self.2.one(first);
         let request =
             self.0.loan_slice_uninit(bytes.len()).map_err(refused("loaning a request"))?;
         let pending =
@@ -138,8 +137,7 @@ impl Inlet for Requested {
 
 impl Outlet for Responder {
     fn send(&mut self, first: u64, _: usize) -> Result<()> {
-        self.1.make(first, 1);
-        let bytes = self.1.payload(first);
+        let bytes = self.1.one(first);
         let Some(request) = self.0.borrow_mut().take() else {
             return Err(BenchError::Usage("nothing was requested".into()));
         };

@@ -154,10 +154,8 @@ impl<const N: usize, P: Put<N>> Outlet for Putter<N, P> {
     #[inline]
     fn send(&mut self, first: u64, n: usize) -> Result<()> {
         let Self(put, source) = self;
-        source.make(first, n);
-        put.put_many(n, |i| {
-            source.payload(first + i as u64).first_chunk().copied().unwrap_or([0; N])
-        })
+        let payload = source.many(first, n);
+        put.put_many(n, |i| payload(i).first_chunk().copied().unwrap_or([0; N]))
     }
 
     fn source(&mut self) -> Option<&mut Source> {
