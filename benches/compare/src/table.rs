@@ -86,8 +86,8 @@ impl Table {
     /// Ratio of a run to its floor: in floors one way; for streams, floors per packet.
     fn to_floor(&self, measured: &Measured) -> f64 {
         match self.work {
-            Work::Latency { .. } => measured.value / measured.floor.mean,
-            Work::Stream { .. } | Work::Many { .. } => 1e9 / measured.value / measured.floor.mean,
+            Work::Latency { .. } => measured.value / measured.floor.ns,
+            Work::Stream { .. } | Work::Many { .. } => 1e9 / measured.value / measured.floor.ns,
             Work::Wakeup { .. } => measured.value / self.futex(),
         }
     }
@@ -133,13 +133,14 @@ impl Table {
             .map(|(rival, results)| {
                 let spread = Spread::of(results.iter().map(|one| one.value));
                 let floors = Spread::of(results.iter().map(|one| self.to_floor(one)));
-                let floor = Spread::of(results.iter().map(|one| one.floor.mean));
+                let floor = Spread::of(results.iter().map(|one| one.floor.ns));
+                let adds = Spread::of(results.iter().map(|one| one.floor.adds_per_cycle));
                 let p99 = results.iter().map(|one| one.p99).collect::<Option<Vec<f64>>>();
                 let p99 = p99.map(|p99| Spread::of(p99.into_iter()).median);
                 json!({
                     "rival": plain(*rival), "p99": p99, "median": spread.median, "min": spread.min,
                     "max": spread.max, "floor_ns": floor.median, "ratio_to_floor": floors.median,
-                    "rounds": results.len(),
+                    "adds_per_cycle": adds.median, "rounds": results.len(),
                 })
             })
             .collect();
@@ -207,15 +208,17 @@ pub(crate) fn print(tables: &[Table], cpus: CpuPair, rounds: u64, effort: u64, j
         );
         return;
     }
-    let floors = tables.iter().flat_map(|table| table.results.values().flatten());
-    let floor = Spread::of(floors.map(|one| one.floor.mean));
+    let floors = || tables.iter().flat_map(|table| table.results.values().flatten());
+    let said = |of: fn(&Measured) -> f64| {
+        let Spread { median, min, max } = Spread::of(floors().map(of));
+        format!("{} ({}–{})", short(median), short(min), short(max))
+    };
     println!(
-        "{}, Linux {}; CPUs {here} and {there}, {rounds} rounds, effort {effort} %; floor {} ns ({}–{})",
+        "{}, Linux {}; CPUs {here} and {there}, {rounds} rounds, effort {effort} %; floor {} ns; additions a cycle {}",
         machine(),
         kernel(),
-        short(floor.median),
-        short(floor.min),
-        short(floor.max)
+        said(|one| one.floor.ns),
+        said(|one| one.floor.adds_per_cycle),
     );
     tables.iter().for_each(Table::print);
 }

@@ -13,7 +13,7 @@ use crate::floor::{self, FloorPlan};
 use crate::peers::Pair;
 use crate::rivals::Rival;
 use crate::shared::Word;
-use crate::stats::{Samples, Times};
+use crate::stats::Samples;
 use crate::transport::{Inlet, Outlet};
 
 /// Shorter than in `ringway-bench`: there are many runs, and the first rounds of each are alike.
@@ -151,7 +151,25 @@ pub(crate) struct Measured {
     /// The 99th percentile, of latencies.
     pub(crate) p99: Option<f64>,
     /// The floor of the same run.
-    pub(crate) floor: Times,
+    pub(crate) floor: Floor,
+}
+
+/// What the two CPUs could do when a run began.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Floor {
+    /// One line, one way: mean.
+    pub(crate) ns: f64,
+    /// How much of its core the CPU had that had less of it.
+    pub(crate) adds_per_cycle: f64,
+}
+
+impl Floor {
+    /// Measures, in the starter; `floor::answer` is the peer's part.
+    pub(crate) fn measure(pair: &Pair, clock: Clock) -> Self {
+        let floor::Measured { samples, adds_per_cycle: [here, there] } =
+            floor::measure(pair, clock, FLOOR);
+        Self { ns: samples.one_way(clock).mean, adds_per_cycle: here.min(there) }
+    }
 }
 
 /// Measures, in the starter. Both ends are open on both sides.
@@ -165,7 +183,7 @@ pub(crate) fn measure(
     mut outlet: impl Outlet,
     mut inlet: impl Inlet,
 ) -> Result<Measured> {
-    let floor = floor::measure(pair, clock, FLOOR).samples.one_way(clock);
+    let floor = Floor::measure(pair, clock);
     pair.meet();
     match work {
         Work::Latency { rounds, .. } => {

@@ -26,7 +26,7 @@ use crate::rivals::threads::{Get, Put};
 use crate::rivals::{Rival, capacity, ring};
 use crate::shared::{Region, Word};
 use crate::transport::Outlet;
-use crate::work::{FLOOR, Measured, Task, Work};
+use crate::work::{FLOOR, Floor, Measured, Task, Work};
 
 const BYTES: usize = 32;
 /// The number's bits that say which packet of its producer it is.
@@ -184,7 +184,7 @@ fn between_processes(cpus: CpuPair, plan: Plan, task: &Task) -> Result<Measured>
     let ahead = Source::ahead_for_stream(BYTES, plan.batch);
     let outlets: Result<Vec<_>> =
         (0..plan.ends).map(|_| RingOutlet::open(&spec, "many", ahead)).collect();
-    let floor = floor::measure(pair, clock, FLOOR).samples.one_way(clock);
+    let floor = Floor::measure(pair, clock);
     let barrier = Barrier::new(plan.ends + 1);
     let mut start = 0;
     let meet = || {
@@ -252,7 +252,7 @@ where
     let (here, there) = (Pair::of(Arc::clone(&region), true), Pair::of(region, false));
     let floor = thread::scope(|scope| {
         scope.spawn(|| pin(cpus.there).map(|()| floor::answer(&there, FLOOR)));
-        floor::measure(&here, clock, FLOOR).samples.one_way(clock)
+        Floor::measure(&here, clock)
     });
     let producers = (0..plan.ends).map(|nth| Role::Producer(nth, put.clone()));
     let consumers = (0..plan.ends).map(|_| Role::Consumer(get.clone()));
@@ -284,13 +284,7 @@ fn add_up(got: &[(u64, u64)]) -> (u64, u64) {
     got.iter().fold((0, 0), |(sum, end), one| (sum.wrapping_add(one.0), end.max(one.1)))
 }
 
-fn outcome(
-    plan: Plan,
-    sum: u64,
-    start: u64,
-    end: u64,
-    floor: crate::stats::Times,
-) -> Result<Measured> {
+fn outcome(plan: Plan, sum: u64, start: u64, end: u64, floor: Floor) -> Result<Measured> {
     if sum != plan.sum() {
         return Err(BenchError::Lost { packets: plan.warm_up + plan.packets });
     }
