@@ -307,6 +307,18 @@ impl RingMemory {
         self.entries.wrapping_add(pos as usize & self.mask)
     }
 
+    /// The entry of a position; fetches the one so many behind it for writing, ahead of its use.
+    #[inline(always)]
+    #[must_use]
+    pub fn entry_and_fetch(&self, pos: u64, ahead: u64) -> &Entry {
+        // In bytes: one shift serves both.
+        let (mask, start) = (self.mask * size_of::<Entry>(), pos as usize * size_of::<Entry>());
+        let ahead = start.wrapping_add(ahead as usize * size_of::<Entry>()) & mask;
+        prefetch_for_write(self.entries.wrapping_byte_add(ahead).cast());
+        // SAFETY: as in `entry`.
+        unsafe { &*self.entries.wrapping_byte_add(start & mask) }
+    }
+
     /// Fetches the entry of a position for writing, ahead of its use.
     #[inline(always)]
     pub fn prefetch_entry_for_write(&self, pos: u64) {

@@ -23,8 +23,9 @@ pub(super) const PREFETCH_AHEAD: u64 = 8;
 /// What the holder of the producer's role remembers. Not shared.
 #[derive(Debug)]
 pub struct SingleProducer {
-    tail: Mark,
-    /// The tail, packed.
+    /// The tail.
+    pos: u64,
+    /// The same, packed with its packets.
     word: u64,
     /// The stamp of a record of one unit at the tail: worked out before it is put.
     ready: u64,
@@ -78,7 +79,7 @@ impl Ring {
         // SYNC intent (pairs with `seal_single`).
         line.intent.store(tail.pos, Release);
         Ok(SingleProducer {
-            tail,
+            pos: tail.pos,
             word: self.bits.pack_mark(tail),
             ready: self.bits.pack(State::Ready, tail.pos, 1, 0),
             limit,
@@ -104,8 +105,12 @@ impl Ring {
         if !self.fits_unit::<IN_DATA>(payload.len()) {
             return false;
         }
-        let Some(mut claim) = self.claim_unit(mine) else { return false };
-        let entry = self.memory().entry(claim.pos);
+        let pos = mine.pos;
+        if pos >= mine.plain_until || self.announce(pos, 1).is_err() {
+            return false;
+        }
+        let mut claim = Claim { pos, n: 1 };
+        let entry = self.memory().entry_and_fetch(pos, 1 + PREFETCH_AHEAD);
         self.write_unit::<IN_DATA>(&mut claim, entry, payload);
         Self::describe_in(entry, kind, payload.len(), !IN_DATA);
         crate::sync::crash_point("commit_single.before_stamp");
@@ -124,7 +129,7 @@ impl Ring {
 
     #[inline(always)]
     fn claim_unit(&self, mine: &SingleProducer) -> Option<Claim> {
-        let pos = mine.tail.pos;
+        let pos = mine.pos;
         if pos < mine.plain_until { self.announced(pos, 1).ok() } else { None }
     }
 
@@ -142,7 +147,7 @@ impl Ring {
     /// leaves those that are stamped, over which a successor rolls.
     #[inline]
     pub fn put_plain_many(&self, mine: &mut SingleProducer, kind: u8, payloads: &[&[u8]]) -> usize {
-        let start = mine.tail.pos;
+        let start = mine.pos;
         let room = mine.plain_until.saturating_sub(start).min(self.bits.max_units());
         let fits = |payload: &&&[u8]| payload.len() <= self.unit_payload;
         let count = payloads.iter().take(room as usize).take_while(fits).count();
@@ -151,17 +156,17 @@ impl Ring {
         }
         let mut bytes = 0;
         for (pos, payload) in (start..).zip(&payloads[..count]) {
-            self.memory().prefetch_entry_for_write(pos + 1 + PREFETCH_AHEAD);
+            let entry = self.memory().entry_and_fetch(pos, 1 + PREFETCH_AHEAD);
             let (mut claim, inline) = (Claim { pos, n: 1 }, self.is_inline(payload.len()));
             // As `write`, which would check the length once more: 7 of 61 instructions.
             if inline {
-                Self::fill(self.memory().entry(pos), payload);
+                Self::fill(entry, payload);
             } else {
                 self.write(&mut claim, 0, false, payload);
             }
-            self.describe(pos, kind, payload.len(), inline);
+            Self::describe_in(entry, kind, payload.len(), inline);
             crate::sync::crash_point("commit_single.before_stamp");
-            self.stamp_ready(pos, 1);
+            Self::stamp(entry, self.bits.pack(State::Ready, pos, 1, 0));
             self.prefetch_data_behind(&claim, payload.len(), inline);
             bytes += payload.len() as u64;
         }
@@ -190,16 +195,18 @@ impl Ring {
         n: u64,
         packets: u64,
     ) -> Result<Claim, Refused> {
-        let pos = mine.tail.pos;
+        let pos = mine.pos;
         if (pos + n).wrapping_sub(mine.limit) > self.entries {
             self.refresh_limit(mine, n)?;
         }
-        let maxsize = self.geometry().maxsize;
-        if maxsize != 0 && self.over_maxsize(mine.exposed, mine.tail, packets) {
-            mine.exposed = self.exposed();
-            if self.over_maxsize(mine.exposed, mine.tail, packets) {
-                self.refusal_when_closed()?;
-                return Err(Refused::Full);
+        if self.geometry().maxsize != 0 {
+            let tail = self.bits.unpack_mark(mine.word);
+            if self.over_maxsize(mine.exposed, tail, packets) {
+                mine.exposed = self.exposed();
+                if self.over_maxsize(mine.exposed, tail, packets) {
+                    self.refusal_when_closed()?;
+                    return Err(Refused::Full);
+                }
             }
         }
         if pos + n > self.last_pos {
@@ -235,7 +242,7 @@ impl Ring {
     #[inline(always)]
     #[must_use]
     pub fn room_is_scarce(&self, mine: &SingleProducer, n: u64) -> bool {
-        mine.scarce && (mine.tail.pos + n).wrapping_sub(mine.limit) > self.entries
+        mine.scarce && (mine.pos + n).wrapping_sub(mine.limit) > self.entries
     }
 
     #[inline(always)]
@@ -249,7 +256,7 @@ impl Ring {
     /// Looks at the mirror of the head, then at the exact word.
     #[cold]
     fn refresh_limit(&self, mine: &mut SingleProducer, n: u64) -> Result<(), Refused> {
-        let end = mine.tail.pos + n;
+        let end = mine.pos + n;
         let order = crate::sync::weaken("hint_not_acquired", Acquire);
         // SYNC head-hint (pairs with the consumer's lazy store): carries the same edge as the head.
         mine.limit = mine.limit.max(self.memory().header().hint.head_hint.load(order));
@@ -261,7 +268,7 @@ impl Ring {
                 return Err(Refused::Full);
             }
         }
-        if mine.limit > mine.tail.pos {
+        if mine.limit > mine.pos {
             return Err(Refused::Corrupt("a reclaim limit ahead of the tail", mine.limit));
         }
         mine.plain_until = self.plain_until(mine.limit);
@@ -290,11 +297,11 @@ impl Ring {
     fn put_behind(&self, mine: &mut SingleProducer, n: u64, packets: u64, bytes: u64) {
         crate::sync::crash_point("commit_single.between_stamp_and_tail");
         let line = &self.memory().header().producers;
-        mine.tail = mine.tail.plus(n, packets);
-        if mine.tail.pos < mine.turn_at {
+        mine.pos += n;
+        if mine.pos < mine.turn_at {
             mine.word = self.bits.step_mark(mine.word, n, packets);
         } else {
-            self.turn_tail(mine);
+            self.turn_tail(mine, n, packets);
         }
         // SYNC tail (pairs with `load_tail`).
         line.tail.store(mine.word, Release);
@@ -306,34 +313,36 @@ impl Ring {
         }
     }
 
-    /// Works out anew what follows from the tail, and samples the high-water mark if it is time.
+    /// Works out anew what follows from the tail, which moved so far, and samples the high-water mark if it is
+    /// time.
     #[cold]
-    fn turn_tail(&self, mine: &mut SingleProducer) {
-        mine.word = self.bits.pack_mark(mine.tail);
-        mine.ready = self.bits.pack(State::Ready, mine.tail.pos, 1, 0);
-        if mine.tail.pos >= mine.sample_at {
-            self.sample_high_water(mine);
+    fn turn_tail(&self, mine: &mut SingleProducer, n: u64, packets: u64) {
+        let tail = self.bits.unpack_mark(mine.word).plus(n, packets);
+        mine.word = self.bits.pack_mark(tail);
+        mine.ready = self.bits.pack(State::Ready, tail.pos, 1, 0);
+        if tail.pos >= mine.sample_at {
+            self.sample_high_water(mine, tail);
         }
-        mine.turn_at = self.bits.steps_end(mine.tail).min(mine.sample_at);
+        mine.turn_at = self.bits.steps_end(tail).min(mine.sample_at);
     }
 
     /// Gives up the room claimed last: nothing was published, so nothing remains.
     pub fn abandon_single(&self, mine: &SingleProducer) {
         // SYNC intent: nothing is being written any more.
-        self.memory().header().producers.intent.store(mine.tail.pos, Release);
+        self.memory().header().producers.intent.store(mine.pos, Release);
     }
 
     /// Compares what waits with the mark, and says when to look next: when as many records more
     /// have been put as it would take to beat it by `HIGH_WATER_STEP`.
-    fn sample_high_water(&self, mine: &mut SingleProducer) {
+    fn sample_high_water(&self, mine: &mut SingleProducer, tail: Mark) {
         mine.exposed = self.exposed();
-        let waiting = self.bits.waiting(mine.exposed, mine.tail);
+        let waiting = self.bits.waiting(mine.exposed, tail);
         if waiting > mine.high_water {
             mine.high_water = waiting;
             // RELAXED: a statistic; we alone write it.
             self.memory().header().producers.high_water.store(waiting, Relaxed);
         }
         let more = (mine.high_water - waiting).saturating_add(HIGH_WATER_STEP);
-        mine.sample_at = mine.tail.pos.saturating_add(more);
+        mine.sample_at = tail.pos.saturating_add(more);
     }
 }
