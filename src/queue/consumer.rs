@@ -168,17 +168,20 @@ impl Consumer {
     ) -> Result<R, GetError> {
         self.unpark();
         let core = &*self.core;
-        let (state, taken) = match &mut self.side {
-            ConsumerSide::Multi => (None, core.take_record(wait)?),
-            ConsumerSide::Single(state, _) => {
-                let taken = core.take_single(state, wait)?;
-                core.room_made_by_taking();
-                (Some(state), taken)
-            }
+        let (reader, taken) = match &mut self.side {
+            ConsumerSide::Multi => (Reader::Multi, core.take_record(wait)?),
+            ConsumerSide::Single(state, _) => match core.expose_single(state, wait) {
+                Some(taken) => (Reader::Exposed(state), taken),
+                None => {
+                    let taken = core.take_single_slowly(state, wait)?;
+                    (Reader::Single(state), taken)
+                }
+            },
             ConsumerSide::Parked(_) => return self.get_parked_with(wait, read),
         };
+        core.room_made_by_taking();
         let info = RecordInfo::new(&taken, core.ring.timestamp(&taken));
-        let bomb = GiveBack { core, state, taken };
+        let bomb = GiveBack { core, reader, taken };
         let result = read(core.ring.payload(&bomb.taken), info);
         bomb.defuse();
         Ok(result)
@@ -270,11 +273,20 @@ impl Consumer {
     }
 }
 
+/// Whose record is being read.
+enum Reader<'a> {
+    /// One of many consumers'.
+    Multi,
+    /// A single consumer's that holds it.
+    Single(&'a mut SingleConsumer),
+    /// A single consumer's that will have held it only if it is not acknowledged now.
+    Exposed(&'a mut SingleConsumer),
+}
+
 /// Gives a record back if its reader panics.
 struct GiveBack<'a> {
     core: &'a Core,
-    /// None of many consumers.
-    state: Option<&'a mut SingleConsumer>,
+    reader: Reader<'a>,
     taken: Taken,
 }
 
@@ -286,9 +298,10 @@ impl GiveBack<'_> {
         let core = this.core;
         // A child that forked inside the reader has no such memory.
         if core.is_here() {
-            match &mut this.state {
-                Some(state) => core.ring.ack_single(state, &this.taken),
-                None => core.release(&this.taken),
+            match &mut this.reader {
+                Reader::Multi => core.release(&this.taken),
+                Reader::Single(state) => core.ring.ack_single(state, &this.taken),
+                Reader::Exposed(state) => core.ring.end_exposed(state, &this.taken),
             }
             core.room_made();
         }
@@ -297,10 +310,16 @@ impl GiveBack<'_> {
 
 impl Drop for GiveBack<'_> {
     fn drop(&mut self) {
-        if self.core.is_here() {
-            match &mut self.state {
-                Some(state) => self.core.ring.give_back_single(state, self.taken.pos),
-                None => self.core.give_back(&self.taken),
+        if !self.core.is_here() {
+            return;
+        }
+        if let Reader::Exposed(state) = &mut self.reader {
+            self.core.ring.keep_exposed(state, &self.taken);
+        }
+        match &mut self.reader {
+            Reader::Multi => self.core.give_back(&self.taken),
+            Reader::Single(state) | Reader::Exposed(state) => {
+                self.core.ring.give_back_single(state, self.taken.pos);
             }
         }
     }

@@ -236,6 +236,18 @@ impl Core {
         self.take_single_slowly(mine, wait)
     }
 
+    /// Exposes a record to the single consumer, if that needs nothing but spinning.
+    #[inline(always)]
+    pub(crate) fn expose_single(&self, mine: &mut SingleConsumer, wait: Wait) -> Option<Taken> {
+        if !self.is_here() || self.ring.is_destroyed() {
+            return None;
+        }
+        if let Some(taken) = self.ring.expose_plain(mine) {
+            return Some(taken);
+        }
+        if self.spin_for_next(mine, wait) { self.ring.expose_plain(mine) } else { None }
+    }
+
     /// Takes what lies ready for the single consumer, if that needs nothing else.
     #[inline(always)]
     fn take_plain(&self, mine: &mut SingleConsumer) -> Option<Taken> {

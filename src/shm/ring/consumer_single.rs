@@ -23,17 +23,19 @@ mod acknowledge;
 use super::payload::Emptied;
 use super::stamp::{Bits, Mark, State};
 use super::{Missing, RETRY_LIMIT, Ring, Taken};
+use crate::shm::layout::{ConsumerLine, Entry};
 use crate::sync::Ordering::{Acquire, Relaxed, Release};
 
 /// What the holder of the consumer's role remembers. Not shared.
 #[derive(Debug)]
 pub struct SingleConsumer {
+    /// The oldest record not acknowledged. Not kept while `idle`, when it is the cursor.
     head: Mark,
-    /// The next record to look at; behind `peek` while a successor replays.
-    cursor: Mark,
+    /// The cursor: the next record to look at; behind `peek` while a successor replays.
+    pos: u64,
     /// The stamp of the next record if it is of one unit: worked out before it is there.
     ready: u64,
-    /// `peek` and `head` behind such a record.
+    /// The cursor behind such a record, packed: then, `peek` and `head`.
     behind: u64,
     /// Records below were exposed by a predecessor; from here on, `peek` follows the cursor.
     redeliver_below: u64,
@@ -43,6 +45,8 @@ pub struct SingleConsumer {
     pub(super) kept: Vec<u64>,
     /// Nothing is to be redelivered: neither given back nor left by a predecessor.
     plain: bool,
+    /// The same, and nothing is held.
+    idle: bool,
     /// The head is published to the producer when it gets here.
     hint_at: u64,
     /// Before this position, `behind` is had by adding, `ready` stays, and nothing is to be published.
@@ -55,21 +59,21 @@ impl SingleConsumer {
     /// Records exposed and not acknowledged, those given back included, need the entries between.
     #[must_use]
     pub fn holds_something(&self) -> bool {
-        self.head.pos != self.cursor.pos
+        !self.idle && self.head.pos != self.pos
     }
 
     /// The next record to look at.
     #[inline(always)]
     #[must_use]
     pub fn next_pos(&self) -> u64 {
-        self.cursor.pos
+        self.pos
     }
 
     /// Says that the next record came alone, and not in a stream: whoever waits for an answer to it
     /// should not wait for its entry's line as well.
     #[inline(always)]
     pub fn comes_alone(&mut self) {
-        self.alone = self.cursor.pos;
+        self.alone = self.pos;
     }
 
     /// Says whether dead letters are kept here that found no room.
@@ -96,13 +100,14 @@ impl Ring {
         }
         let mut mine = SingleConsumer {
             head,
-            cursor: head,
+            pos: head.pos,
             ready: 0,
             behind: 0,
             redeliver_below: peek,
             returned: std::collections::VecDeque::new(),
             kept: Vec::new(),
             plain: false,
+            idle: false,
             hint_at: 0,
             turn_at: 0,
             alone: 0,
@@ -115,33 +120,55 @@ impl Ring {
     /// often waited for, and then nothing of that lies between it and its answer.
     #[inline(always)]
     fn look_to(&self, mine: &mut SingleConsumer, cursor: Mark) {
-        mine.cursor = cursor;
+        mine.pos = cursor.pos;
         mine.ready = self.bits.pack(State::Ready, cursor.pos, 1, 0);
         mine.behind = self.bits.pack_mark(cursor.plus(1, 1));
+    }
+
+    /// The cursor with its packets, modulo 2^k.
+    #[inline(always)]
+    fn cursor(&self, mine: &SingleConsumer) -> Mark {
+        let Mark { packets, .. } = self.bits.unpack_mark(mine.behind);
+        Mark { pos: mine.pos, packets: packets.wrapping_sub(1) }
+    }
+
+    /// The oldest record not acknowledged.
+    #[inline(always)]
+    fn head(&self, mine: &SingleConsumer) -> Mark {
+        if mine.idle { self.cursor(mine) } else { mine.head }
+    }
+
+    /// To be called before the cursor moves over a record that is then held.
+    #[inline(always)]
+    fn begin_holding(&self, mine: &mut SingleConsumer) {
+        if mine.idle {
+            mine.head = self.cursor(mine);
+            mine.idle = false;
+        }
     }
 
     /// Moves the cursor over a record of one unit.
     #[inline(always)]
     fn step_cursor(&self, mine: &mut SingleConsumer) {
-        mine.cursor = mine.cursor.plus(1, 1);
-        if mine.cursor.pos < mine.turn_at {
+        mine.pos += 1;
+        if mine.pos < mine.turn_at {
             mine.behind = self.bits.step_mark(mine.behind, 1, 1);
         } else {
             self.turn_cursor(mine);
         }
     }
 
-    /// Works out anew what follows from the cursor, and publishes the head if it is time.
+    /// Works out anew what follows from the cursor, which moved by one, and publishes the head if it is time.
     #[cold]
     fn turn_cursor(&self, mine: &mut SingleConsumer) {
-        self.look_to(mine, mine.cursor);
-        if mine.head.pos >= mine.hint_at {
+        let cursor = self.bits.unpack_mark(mine.behind);
+        self.look_to(mine, cursor);
+        if self.head(mine).pos >= mine.hint_at {
             self.publish_hint(mine);
         }
         // `behind` is one further than the cursor.
-        let steps_end = self.bits.steps_end(mine.cursor) - 1;
-        mine.turn_at = steps_end.max(mine.cursor.pos + 1);
-        if mine.hint_at > mine.cursor.pos {
+        mine.turn_at = (self.bits.steps_end(cursor) - 1).max(cursor.pos + 1);
+        if mine.hint_at > cursor.pos {
             mine.turn_at = mine.turn_at.min(mine.hint_at);
         }
     }
@@ -152,24 +179,25 @@ impl Ring {
     #[must_use]
     pub fn stamped_at_cursor(&self, mine: &SingleConsumer) -> bool {
         // Of the words of a lap, READY of one unit is the least that is a stamp.
-        self.load_stamp(mine.cursor.pos).0 >= mine.ready || !mine.returned.is_empty()
+        self.load_stamp(mine.pos).0 >= mine.ready || !mine.returned.is_empty()
     }
 
     /// Exposes the next record if it is what it nearly always is: fresh, of one unit, and next.
     #[inline(always)]
     pub fn take_plain(&self, mine: &mut SingleConsumer) -> Option<Taken> {
-        let (word, _) = self.load_stamp(mine.cursor.pos);
+        let (word, _) = self.load_stamp(mine.pos);
         // One comparison for lap, length and state.
         if word != mine.ready || !mine.plain {
             return None;
         }
         // What is wrong with a record is said by the slow path, which finds it again.
-        let taken = self.describe_taken(mine.cursor.pos, 1).ok()?;
+        let taken = self.describe_taken(mine.pos, 1).ok()?;
         if !crate::sync::mutant("peek_after_exposure") {
             // SYNC peek: as in `store_peek`.
             self.memory().header().consumers.peek.store(mine.behind, Release);
         }
         crate::sync::crash_point("take_single.after_peek");
+        self.begin_holding(mine);
         self.step_cursor(mine);
         self.count_bytes(taken.len() as u64);
         Some(taken)
@@ -184,40 +212,93 @@ impl Ring {
         mine: &mut SingleConsumer,
         out: &mut Vec<u8>,
     ) -> Option<Taken> {
-        let Mark { pos, .. } = mine.cursor;
         let target = Emptied::new(out)?;
-        if !mine.plain || mine.head.pos != pos {
-            return None;
-        }
-        // What the stores below cannot change stays in registers.
-        let (entry, behind) = (self.memory().entry(pos), mine.behind);
+        // What loads and stores of shared memory cannot change stays in registers.
         let line = &self.memory().header().consumers;
-        // SYNC committed (pairs with `stamp_ready`).
-        if entry.stamp.load(crate::sync::weaken("stamp_not_acquired", Acquire)) != mine.ready {
+        let entry = self.ready_when_idle(mine)?;
+        let (pos, ready, behind) = (mine.pos, mine.ready, mine.behind);
+        let taken = self.describe_unit::<IN_DATA>(entry, pos)?;
+        Self::store_peek_behind(line, behind);
+        self.read_unit::<IN_DATA>(entry, &taken, target);
+        self.end_plain::<IN_DATA>(mine, (line, entry), &taken, (ready, behind));
+        Some(taken)
+    }
+
+    /// Exposes the next record if it is what it nearly always is, of one unit, and nothing else is held. Until
+    /// [`Ring::end_exposed`] or [`Ring::keep_exposed`], which must be called next, the state stays as it
+    /// is.
+    #[inline(always)]
+    pub fn expose_plain(&self, mine: &SingleConsumer) -> Option<Taken> {
+        self.ready_when_idle(mine)?;
+        let taken = self.describe_taken(mine.pos, 1).ok()?;
+        Self::store_peek_behind(&self.memory().header().consumers, mine.behind);
+        Some(taken)
+    }
+
+    /// Acknowledges what [`Ring::expose_plain`] exposed. The caller then wakes a producer that waits for room.
+    #[inline(always)]
+    pub fn end_exposed(&self, mine: &mut SingleConsumer, taken: &Taken) {
+        let shared = (&self.memory().header().consumers, self.memory().entry(mine.pos));
+        let words = (mine.ready, mine.behind);
+        if taken.is_inline() {
+            self.end_plain::<false>(mine, shared, taken, words);
+        } else {
+            self.end_plain::<true>(mine, shared, taken, words);
+        }
+    }
+
+    /// Keeps what [`Ring::expose_plain`] exposed, as [`Ring::take_plain`] would have left it.
+    #[cold]
+    pub fn keep_exposed(&self, mine: &mut SingleConsumer, taken: &Taken) {
+        self.begin_holding(mine);
+        self.step_cursor(mine);
+        self.count_bytes(taken.len() as u64);
+    }
+
+    /// The entry of the next record, if it lies there ready, is of one unit, and nothing is held.
+    #[inline(always)]
+    fn ready_when_idle(&self, mine: &SingleConsumer) -> Option<&Entry> {
+        if !mine.idle {
             return None;
         }
-        let taken = self.describe_unit::<IN_DATA>(entry, pos)?;
+        let entry = self.memory().entry(mine.pos);
+        // SYNC committed (pairs with `stamp_ready`).
+        let stamp = entry.stamp.load(crate::sync::weaken("stamp_not_acquired", Acquire));
+        (stamp == mine.ready).then_some(entry)
+    }
+
+    #[inline(always)]
+    fn store_peek_behind(line: &ConsumerLine, behind: u64) {
         // SYNC peek: as in `store_peek`.
         line.peek.store(behind, Release);
         crate::sync::crash_point("take_single.after_peek");
-        self.read_unit::<IN_DATA>(entry, &taken, target);
+    }
+
+    /// Acknowledges the record at the cursor, which was exposed while nothing was held, given its stamp and
+    /// the cursor behind it.
+    #[inline(always)]
+    fn end_plain<const IN_DATA: bool>(
+        &self,
+        mine: &mut SingleConsumer,
+        (line, entry): (&ConsumerLine, &Entry),
+        taken: &Taken,
+        (ready, behind): (u64, u64),
+    ) {
         crate::sync::crash_point("ack_single.before_stamp");
-        if pos != mine.alone {
+        if taken.pos != mine.alone {
             #[cfg(not(loom))]
             if IN_DATA {
-                self.hand_back_lines(&taken);
+                self.hand_back_lines(taken);
             }
             // SYNC released: as in `stamp_released`.
-            entry.stamp.store(Bits::in_state(mine.ready, State::Released), Release);
+            entry.stamp.store(Bits::in_state(ready, State::Released), Release);
             crate::sync::crash_point("ack_single.after_stamp");
         }
         // SYNC head: as in `store_head`.
         line.head.store(behind, crate::sync::weaken("head_relaxed", Release));
         // RELAXED: a statistic, which we alone write.
         line.bytes.store(line.bytes.load(Relaxed).wrapping_add(taken.len() as u64), Relaxed);
-        mine.head = mine.cursor.plus(1, 1);
         self.step_cursor(mine);
-        Some(taken)
     }
 
     /// Exposes the records that lie ready from the next on, up to `max` of them; appends them to `out`,
@@ -234,9 +315,9 @@ impl Ring {
             return 0;
         }
         let start = out.len();
-        let (mut end, mut bytes) = (mine.cursor, 0_u64);
+        let (mut end, mut bytes) = (self.cursor(mine), 0_u64);
         // No more than the ring holds, whatever a hostile peer writes meanwhile.
-        while out.len() - start < max && end.pos - mine.cursor.pos < self.entries {
+        while out.len() - start < max && end.pos - mine.pos < self.entries {
             // What nearly always is so is asked first: where the next record lies then depends on no
             // word that was read, and the CPU fetches several at a time.
             let (taken, n) = match self.ready_unit(end.pos) {
@@ -256,7 +337,8 @@ impl Ring {
         }
         let count = out.len() - start;
         if count != 0 {
-            let extra_units = end.pos - mine.cursor.pos - count as u64;
+            let extra_units = end.pos - mine.pos - count as u64;
+            self.begin_holding(mine);
             self.look_to(mine, end);
             // All of them at once: a successor delivers them again, flagged.
             self.store_peek(mine);
@@ -292,9 +374,9 @@ impl Ring {
         {
             return Ok(taken);
         }
-        mine.plain = mine.returned.is_empty() && mine.cursor.pos >= mine.redeliver_below;
+        mine.plain = mine.returned.is_empty() && mine.pos >= mine.redeliver_below;
         for _ in 0..RETRY_LIMIT {
-            let pos = mine.cursor.pos;
+            let pos = mine.pos;
             let (_, stamp) = self.load_stamp(pos);
             let lap = self.bits.lap(pos);
             if stamp.lap != lap {
@@ -331,13 +413,14 @@ impl Ring {
                 _ => return Err(Missing::Corrupt("a stamp in no state", pos)),
             }
         }
-        Err(Missing::Corrupt("no progress while taking", mine.cursor.pos))
+        Err(Missing::Corrupt("no progress while taking", mine.pos))
     }
 
     #[inline(always)]
     fn expose(&self, mine: &mut SingleConsumer, taken: &Taken) {
         let late = crate::sync::mutant("peek_after_exposure");
-        self.look_to(mine, mine.cursor.plus(taken.n, 1));
+        self.begin_holding(mine);
+        self.look_to(mine, self.cursor(mine).plus(taken.n, 1));
         let fresh = taken.pos >= mine.redeliver_below;
         if fresh && !late {
             self.store_peek(mine);
@@ -368,9 +451,10 @@ impl Ring {
     /// Takes and acknowledges a record whose description makes no sense: it wedges nobody.
     #[cold]
     fn pass_over_corrupt(&self, mine: &mut SingleConsumer, n: u64) {
-        let pos = mine.cursor.pos;
-        self.look_to(mine, mine.cursor.plus(n, 1));
-        if mine.cursor.pos > mine.redeliver_below {
+        let pos = mine.pos;
+        self.begin_holding(mine);
+        self.look_to(mine, self.cursor(mine).plus(n, 1));
+        if mine.pos > mine.redeliver_below {
             self.store_peek(mine);
         }
         self.end_record(mine, pos, n);
@@ -379,20 +463,20 @@ impl Ring {
     /// SYNC peek: stored before the record is exposed, so that a successor knows what was.
     #[inline(always)]
     fn store_peek(&self, mine: &mut SingleConsumer) {
-        let word = self.bits.pack_mark(mine.cursor);
+        let word = self.bits.pack_mark(self.cursor(mine));
         self.memory().header().consumers.peek.store(word, Release);
     }
 
     /// Passes over a record that needs no acknowledgement.
     fn pass_over(&self, mine: &mut SingleConsumer, n: u64, packets: u64) {
-        let oldest = mine.head.pos == mine.cursor.pos;
-        self.look_to(mine, mine.cursor.plus(n, packets));
-        if mine.cursor.pos > mine.redeliver_below {
+        let oldest = self.head(mine).pos == mine.pos;
+        self.look_to(mine, self.cursor(mine).plus(n, packets));
+        if mine.pos > mine.redeliver_below {
             self.store_peek(mine);
         }
         if oldest {
-            mine.head = mine.cursor;
-            self.store_head(mine);
+            mine.head = self.cursor(mine);
+            self.store_head(mine, mine.head);
         }
     }
 

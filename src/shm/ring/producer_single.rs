@@ -12,7 +12,7 @@
 use super::producer_multi::HIGH_WATER_STEP;
 use super::stamp::{Mark, State};
 use super::{Claim, Refused, Ring};
-use crate::shm::layout::RING_OPEN;
+use crate::shm::layout::{ProducerLine, RING_OPEN};
 use crate::sync::Ordering::{Acquire, Relaxed, Release};
 use crate::sync::light_barrier;
 
@@ -105,6 +105,8 @@ impl Ring {
         if !self.fits_unit::<IN_DATA>(payload.len()) {
             return false;
         }
+        // What stores to shared memory cannot change stays in registers.
+        let line = &self.memory().header().producers;
         let pos = mine.pos;
         if pos >= mine.plain_until || self.announce(pos, 1).is_err() {
             return false;
@@ -116,7 +118,7 @@ impl Ring {
         crate::sync::crash_point("commit_single.before_stamp");
         Self::stamp(entry, mine.ready);
         self.prefetch_data_behind(&claim, payload.len(), !IN_DATA);
-        self.put_behind(mine, 1, 1, payload.len() as u64);
+        self.put_behind(line, mine, (1, 1), payload.len() as u64);
         true
     }
 
@@ -170,7 +172,8 @@ impl Ring {
             self.prefetch_data_behind(&claim, payload.len(), inline);
             bytes += payload.len() as u64;
         }
-        self.put_behind(mine, count as u64, count as u64, bytes);
+        let line = &self.memory().header().producers;
+        self.put_behind(line, mine, (count as u64, count as u64), bytes);
         count
     }
 
@@ -289,14 +292,20 @@ impl Ring {
         crate::sync::crash_point("commit_single.before_stamp");
         self.stamp_ready(claim.pos, claim.n);
         self.prefetch_data_behind(claim, len, inline);
-        self.put_behind(mine, claim.n, 1, len as u64);
+        let line = &self.memory().header().producers;
+        self.put_behind(line, mine, (claim.n, 1), len as u64);
     }
 
     /// Moves the tail over what was just stamped, and counts it.
     #[inline(always)]
-    fn put_behind(&self, mine: &mut SingleProducer, n: u64, packets: u64, bytes: u64) {
+    fn put_behind(
+        &self,
+        line: &ProducerLine,
+        mine: &mut SingleProducer,
+        (n, packets): (u64, u64),
+        bytes: u64,
+    ) {
         crate::sync::crash_point("commit_single.between_stamp_and_tail");
-        let line = &self.memory().header().producers;
         mine.pos += n;
         if mine.pos < mine.turn_at {
             mine.word = self.bits.step_mark(mine.word, n, packets);

@@ -3,7 +3,7 @@
 //! A record acknowledged in order moves the head; one out of order says RELEASED in its entry until the head
 //! gets there. What a successor sees after a death in between is said in `consumer_single.rs`.
 
-use super::super::stamp::State;
+use super::super::stamp::{Mark, State};
 use super::super::{Ring, Taken};
 use super::SingleConsumer;
 use crate::sync::Ordering::Release;
@@ -34,10 +34,7 @@ impl Ring {
         }
         if head != mine.head {
             mine.head = head;
-            if head.pos != mine.cursor.pos {
-                self.roll_head(mine);
-            }
-            self.store_head(mine);
+            self.head_moved(mine);
         }
     }
 
@@ -52,10 +49,16 @@ impl Ring {
             return;
         }
         mine.head = mine.head.plus(n, 1);
-        if mine.head.pos != mine.cursor.pos {
+        self.head_moved(mine);
+    }
+
+    #[inline(always)]
+    fn head_moved(&self, mine: &mut SingleConsumer) {
+        if mine.head.pos != mine.pos {
             self.roll_head(mine);
         }
-        self.store_head(mine);
+        self.store_head(mine, mine.head);
+        mine.idle = mine.plain && mine.head.pos == mine.pos;
     }
 
     #[inline(always)]
@@ -70,7 +73,7 @@ impl Ring {
 
     /// Moves the head over what was acknowledged out of order.
     fn roll_head(&self, mine: &mut SingleConsumer) {
-        while mine.head.pos < mine.cursor.pos {
+        while mine.head.pos < mine.pos {
             let (_, stamp) = self.load_stamp(mine.head.pos);
             if stamp.lap != self.bits.lap(mine.head.pos) {
                 return;
@@ -85,12 +88,12 @@ impl Ring {
     }
 
     #[inline(always)]
-    pub(super) fn store_head(&self, mine: &mut SingleConsumer) {
+    pub(super) fn store_head(&self, mine: &mut SingleConsumer, head: Mark) {
         let header = self.memory().header();
         let order = crate::sync::weaken("head_relaxed", Release);
         // SYNC head (pairs with `reclaim_limit`): our reads below are over.
-        header.consumers.head.store(self.bits.pack_mark(mine.head), order);
-        if mine.head.pos >= mine.hint_at {
+        header.consumers.head.store(self.bits.pack_mark(head), order);
+        if head.pos >= mine.hint_at {
             self.publish_hint(mine);
         }
     }
@@ -99,20 +102,18 @@ impl Ring {
     /// before the consumer sleeps or leaves.
     #[inline]
     pub fn publish_hint(&self, mine: &mut SingleConsumer) {
-        mine.hint_at = mine.head.pos + self.entries / 8;
+        let head = self.head(mine).pos;
+        mine.hint_at = head + self.entries / 8;
         mine.turn_at = mine.turn_at.min(mine.hint_at);
         let header = self.memory().header();
         // SYNC head-hint (pairs with `refresh_limit`): our reads below are over.
-        header
-            .hint
-            .head_hint
-            .store(mine.head.pos, crate::sync::weaken("head_hint_relaxed", Release));
+        header.hint.head_hint.store(head, crate::sync::weaken("head_hint_relaxed", Release));
     }
 
     /// Gives a record back to this very consumer: it is the next one delivered, flagged. A successor
     /// would deliver it too, since it lies below `peek`.
     pub fn give_back_single(&self, mine: &mut SingleConsumer, pos: u64) {
-        mine.plain = false;
+        (mine.plain, mine.idle) = (false, false);
         let at = mine.returned.partition_point(|&other| other < pos);
         mine.returned.insert(at, pos);
     }
