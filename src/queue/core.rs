@@ -118,10 +118,16 @@ impl Core {
         self.ring.memory().header()
     }
 
+    /// Says whether anyone may be waiting for records. To be called after a commit.
+    #[inline(always)]
+    pub(crate) fn anyone_waits(&self) -> bool {
+        wait::anyone_waits(self.header(), For::Records)
+    }
+
     /// To be called after a commit.
     #[inline(always)]
     pub(crate) fn published(&self) {
-        if wait::anyone_waits(self.header(), For::Records) {
+        if self.anyone_waits() {
             wait::wake_one(self.header(), For::Records, self.peers());
         }
     }

@@ -8,7 +8,7 @@ use crate::queue::Wait;
 use crate::queue::core::{Core, put_error};
 use crate::queue::roles::{Role, RoleGuard, Slot};
 use crate::shm::os::monotonic_ns;
-use crate::shm::ring::{Claim, ProducerCache, Refused, SingleProducer};
+use crate::shm::ring::{Claim, PlainPut, ProducerCache, Refused, SingleProducer};
 use crate::shm::storage::Side;
 use crate::shm::wait::SLICE;
 use crate::sync::Ordering;
@@ -127,6 +127,21 @@ impl Core {
             self.published();
         }
         done
+    }
+
+    /// As [`Core::put_plain`], but whoever calls it does what is rare behind the put, and wakes.
+    #[inline(always)]
+    pub(crate) fn begin_plain(
+        &self,
+        mine: &mut SingleProducer,
+        kind: u8,
+        payload: &[u8],
+    ) -> PlainPut {
+        if self.is_here() {
+            self.ring.begin_plain::<false>(mine, kind, payload)
+        } else {
+            PlainPut::Not
+        }
     }
 
     /// Puts one record into a single-producer ring, as its producer.

@@ -12,7 +12,7 @@ use crate::error::PutError;
 use crate::queue::core::Core;
 use crate::queue::roles::{RoleGuard, Slot};
 use crate::queue::{RecordKind, Wait};
-use crate::shm::ring::{Claim, ProducerCache, SingleProducer};
+use crate::shm::ring::{Claim, PlainPut, ProducerCache, SingleProducer};
 use crate::shm::storage::Side;
 
 /// An owned producer. `try_put` on a single-producer ring is wait-free.
@@ -71,15 +71,62 @@ impl Producer {
     ///
     /// # Errors
     /// See [`PutError`].
-    #[inline]
+    #[inline(always)]
     pub fn put(&mut self, kind: RecordKind, payload: &[u8], wait: Wait) -> Result<(), PutError> {
-        let done = match &mut self.side {
-            ProducerSide::Single(state, _) => self.core.put_plain::<false>(state, kind.0, payload),
-            ProducerSide::Multi(cache) => {
-                self.core.put_plain_multi::<false>(cache, kind.0, payload)
+        match self.side {
+            ProducerSide::Single(..) => self.put_alone(kind, payload, wait),
+            ProducerSide::Multi(_) => self.put_among_many(kind, payload, wait),
+        }
+    }
+
+    /// What is called from here is called last: so no registers need saving before.
+    #[inline]
+    fn put_alone(&mut self, kind: RecordKind, payload: &[u8], wait: Wait) -> Result<(), PutError> {
+        if let ProducerSide::Single(state, _) = &mut self.side {
+            match self.core.begin_plain(state, kind.0, payload) {
+                PlainPut::Done if !self.core.anyone_waits() => return Ok(()),
+                PlainPut::Done => return self.wake(),
+                PlainPut::Unfinished => return self.finish(payload.len()),
+                PlainPut::Not => {}
             }
-        };
-        if done { Ok(()) } else { self.put_otherwise(kind, payload, wait) }
+        }
+        self.put_otherwise(kind, payload, wait)
+    }
+
+    #[inline]
+    fn put_among_many(
+        &mut self,
+        kind: RecordKind,
+        payload: &[u8],
+        wait: Wait,
+    ) -> Result<(), PutError> {
+        match &self.side {
+            ProducerSide::Multi(cache)
+                if self.core.put_plain_multi::<false>(cache, kind.0, payload) =>
+            {
+                Ok(())
+            }
+            _ => self.put_otherwise(kind, payload, wait),
+        }
+    }
+
+    #[cold]
+    #[inline(never)]
+    #[expect(clippy::unnecessary_wraps, reason = "called last by `put`")]
+    fn wake(&self) -> Result<(), PutError> {
+        self.core.published();
+        Ok(())
+    }
+
+    #[cold]
+    #[inline(never)]
+    #[expect(clippy::unnecessary_wraps, reason = "called last by `put`")]
+    fn finish(&mut self, len: usize) -> Result<(), PutError> {
+        if let ProducerSide::Single(state, _) = &mut self.side {
+            self.core.ring.finish_plain(state, len);
+            self.core.published();
+        }
+        Ok(())
     }
 
     /// The other ways: out of line, since they would cost the first one registers.

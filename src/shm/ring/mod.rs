@@ -38,7 +38,7 @@ pub use consumer_single::SingleConsumer;
 #[cfg(not(loom))]
 pub use dead_letter::History;
 pub use producer_multi::ProducerCache;
-pub use producer_single::SingleProducer;
+pub use producer_single::{PlainPut, SingleProducer};
 pub use stats::RingStats;
 
 use crate::shm::layout::{

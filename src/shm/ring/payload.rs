@@ -324,8 +324,14 @@ unsafe fn copy_short(from: *const u8, to: *mut u8, len: usize) {
     } else if len >= 4 {
         // SAFETY: at least 4 bytes.
         unsafe { both_ends::<4>(from, to, len) };
-    } else {
-        // SAFETY: up to 3 bytes, as the caller promises.
-        unsafe { core::ptr::copy_nonoverlapping(from, to, len) };
+    } else if len != 0 {
+        // One to three: the first, the one in the middle, and the last. No call, for which the caller would
+        // have to save its registers.
+        for at in [0, len / 2, len - 1] {
+            // SAFETY: one of `len` bytes.
+            let byte = unsafe { from.wrapping_add(at).read() };
+            // SAFETY: as for reading.
+            unsafe { to.wrapping_add(at).write(byte) };
+        }
     }
 }

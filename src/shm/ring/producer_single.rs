@@ -44,6 +44,17 @@ pub struct SingleProducer {
     turn_at: u64,
 }
 
+/// How far a put by the short way got.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum PlainPut {
+    /// Nothing was put.
+    Not,
+    /// The record was put.
+    Done,
+    /// The record was put, and something rare is to be done behind it.
+    Unfinished,
+}
+
 impl Ring {
     /// Takes over the producer's side; the caller holds the role's lock.
     ///
@@ -102,14 +113,31 @@ impl Ring {
         kind: u8,
         payload: &[u8],
     ) -> bool {
+        match self.begin_plain::<IN_DATA>(mine, kind, payload) {
+            PlainPut::Not => return false,
+            PlainPut::Done => {}
+            PlainPut::Unfinished => self.finish_plain(mine, payload.len()),
+        }
+        true
+    }
+
+    /// As [`Ring::put_plain`], but what is rare behind the stamp is left to [`Ring::finish_plain`], which must
+    /// be called next: so nothing is called here, and the caller has no registers to save.
+    #[inline(always)]
+    pub fn begin_plain<const IN_DATA: bool>(
+        &self,
+        mine: &mut SingleProducer,
+        kind: u8,
+        payload: &[u8],
+    ) -> PlainPut {
         if !self.fits_unit::<IN_DATA>(payload.len()) {
-            return false;
+            return PlainPut::Not;
         }
         // What stores to shared memory cannot change stays in registers.
         let line = &self.memory().header().producers;
         let pos = mine.pos;
         if pos >= mine.plain_until || self.announce(pos, 1).is_err() {
-            return false;
+            return PlainPut::Not;
         }
         let mut claim = Claim { pos, n: 1 };
         let entry = self.memory().entry_and_fetch(pos, 1 + PREFETCH_AHEAD);
@@ -118,8 +146,17 @@ impl Ring {
         crate::sync::crash_point("commit_single.before_stamp");
         Self::stamp(entry, mine.ready);
         self.prefetch_data_behind(&claim, payload.len(), !IN_DATA);
-        self.put_behind(line, mine, (1, 1), payload.len() as u64);
-        true
+        if pos + 1 >= mine.turn_at {
+            return PlainPut::Unfinished;
+        }
+        self.step_tail(line, mine, (1, 1), payload.len() as u64);
+        PlainPut::Done
+    }
+
+    /// Moves the tail over what [`Ring::begin_plain`] has stamped.
+    #[cold]
+    pub fn finish_plain(&self, mine: &mut SingleProducer, len: usize) {
+        self.put_behind(mine, 1, 1, len as u64);
     }
 
     /// Claims room for a record of this length, if it fits one unit and needs no look at the consumers' words:
@@ -172,8 +209,7 @@ impl Ring {
             self.prefetch_data_behind(&claim, payload.len(), inline);
             bytes += payload.len() as u64;
         }
-        let line = &self.memory().header().producers;
-        self.put_behind(line, mine, (count as u64, count as u64), bytes);
+        self.put_behind(mine, count as u64, count as u64, bytes);
         count
     }
 
@@ -292,13 +328,24 @@ impl Ring {
         crate::sync::crash_point("commit_single.before_stamp");
         self.stamp_ready(claim.pos, claim.n);
         self.prefetch_data_behind(claim, len, inline);
-        let line = &self.memory().header().producers;
-        self.put_behind(line, mine, (claim.n, 1), len as u64);
+        self.put_behind(mine, claim.n, 1, len as u64);
     }
 
     /// Moves the tail over what was just stamped, and counts it.
     #[inline(always)]
-    fn put_behind(
+    fn put_behind(&self, mine: &mut SingleProducer, n: u64, packets: u64, bytes: u64) {
+        let line = &self.memory().header().producers;
+        if mine.pos + n < mine.turn_at {
+            return self.step_tail(line, mine, (n, packets), bytes);
+        }
+        crate::sync::crash_point("commit_single.between_stamp_and_tail");
+        self.turn_tail(mine, n, packets);
+        Self::store_tail(line, mine, (n, packets), bytes);
+    }
+
+    /// As [`Ring::put_behind`], where what follows from the tail is had by adding.
+    #[inline(always)]
+    fn step_tail(
         &self,
         line: &ProducerLine,
         mine: &mut SingleProducer,
@@ -307,11 +354,17 @@ impl Ring {
     ) {
         crate::sync::crash_point("commit_single.between_stamp_and_tail");
         mine.pos += n;
-        if mine.pos < mine.turn_at {
-            mine.word = self.bits.step_mark(mine.word, n, packets);
-        } else {
-            self.turn_tail(mine, n, packets);
-        }
+        mine.word = self.bits.step_mark(mine.word, n, packets);
+        Self::store_tail(line, mine, (n, packets), bytes);
+    }
+
+    #[inline(always)]
+    fn store_tail(
+        line: &ProducerLine,
+        mine: &SingleProducer,
+        (n, packets): (u64, u64),
+        bytes: u64,
+    ) {
         // SYNC tail (pairs with `load_tail`).
         line.tail.store(mine.word, Release);
         // RELAXED: a statistic, which we alone write.
@@ -327,6 +380,7 @@ impl Ring {
     #[cold]
     fn turn_tail(&self, mine: &mut SingleProducer, n: u64, packets: u64) {
         let tail = self.bits.unpack_mark(mine.word).plus(n, packets);
+        mine.pos = tail.pos;
         mine.word = self.bits.pack_mark(tail);
         mine.ready = self.bits.pack(State::Ready, tail.pos, 1, 0);
         if tail.pos >= mine.sample_at {
