@@ -368,6 +368,13 @@ impl<'a> Person<'a> {
             let mut bytes = Vec::with_capacity(INLINE_BYTES);
             let alone = |pos: u64| pos & 1 == 0;
             let taken = match &mut self.consumer {
+                // In place, every second time.
+                Some(mine) if mine.next_pos() & 2 != 0 => {
+                    ring.expose_plain(mine).inspect(|taken| {
+                        ring.read(taken, &mut bytes);
+                        ring.end_exposed(mine, taken);
+                    })
+                }
                 Some(mine) => ring
                     .get_plain::<false>(mine, &mut bytes)
                     .or_else(|| ring.get_plain::<true>(mine, &mut bytes)),

@@ -23,7 +23,7 @@ enum Step {
     PutPlain(usize, bool),
     Run(usize),
     Take,
-    GetPlain,
+    GetPlain(bool),
     TakeReady(usize),
     Ack(usize),
     AckMany(usize),
@@ -39,7 +39,7 @@ fn step() -> impl Strategy<Value = Step> {
             .prop_map(|(len, in_place)| Step::PutPlain(len, in_place)),
         2 => (1usize..=16).prop_map(Step::Run),
         8 => Just(Step::Take),
-        8 => Just(Step::GetPlain),
+        8 => any::<bool>().prop_map(Step::GetPlain),
         3 => prop_oneof![Just(1), 1usize..80].prop_map(Step::TakeReady),
         6 => (0usize..8).prop_map(Step::Ack),
         1 => (1usize..40).prop_map(Step::AckMany),
@@ -92,8 +92,8 @@ proptest! {
                         prop_assert!(maxsize == 0);
                     }
                 }
-                Step::GetPlain => {
-                    if let Some(bytes) = player.get_plain() {
+                Step::GetPlain(in_place) => {
+                    if let Some(bytes) = player.get_plain(in_place) {
                         prop_assert_eq!(Some(bytes), waiting.pop_front());
                     }
                 }
@@ -264,7 +264,7 @@ fn the_short_ways_of_a_single_side_serve_every_lap_and_keep_its_words_exact() {
             if number < 3 {
                 continue;
             }
-            let taken = match player.get_plain() {
+            let taken = match player.get_plain(number % 3 == 0) {
                 Some(bytes) => bytes,
                 None => {
                     let first_or_large = got == 0 || got % large_every == 1;

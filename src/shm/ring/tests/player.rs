@@ -151,10 +151,14 @@ impl Player {
         true
     }
 
-    /// Gets by the short way, which gives up where it would have to look.
-    pub(super) fn get_plain(&mut self) -> Option<Vec<u8>> {
+    /// Gets by a short way, which gives up where it would have to look.
+    pub(super) fn get_plain(&mut self, in_place: bool) -> Option<Vec<u8>> {
         let mut out = Vec::with_capacity(100);
         let taken = match self.ring.geometry().consumers {
+            Side::Single if in_place => self.ring.expose_plain(&self.consumer).inspect(|taken| {
+                self.ring.read(taken, &mut out);
+                self.ring.end_exposed(&mut self.consumer, taken);
+            }),
             Side::Multi => {
                 let by_entry = self.ring.get_plain_multi::<false>(ME, |_| false, &mut out);
                 by_entry.or_else(|| self.ring.get_plain_multi::<true>(ME, |_| false, &mut out))
@@ -167,13 +171,20 @@ impl Player {
         taken.map(|_| out)
     }
 
-    /// Takes what lies ready, or of one by the short way.
+    /// Takes what lies ready, or of one by a short way.
     pub(super) fn take_ready(&mut self, max: usize, out: &mut Vec<Taken>) -> usize {
         match self.ring.geometry().consumers {
             Side::Multi => self.ring.take_ready(max, ME, out),
             Side::Single if max == 1 => {
                 let start = out.len();
-                out.extend(self.ring.take_plain(&mut self.consumer));
+                out.extend(if self.consumer.next_pos().is_multiple_of(2) {
+                    self.ring.take_plain(&mut self.consumer)
+                } else {
+                    // Read in place by somebody who panicked.
+                    self.ring.expose_plain(&self.consumer).inspect(|taken| {
+                        self.ring.keep_exposed(&mut self.consumer, taken);
+                    })
+                });
                 out.len() - start
             }
             Side::Single => self.ring.take_ready_single(&mut self.consumer, max, out),
