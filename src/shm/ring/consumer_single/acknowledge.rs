@@ -113,7 +113,8 @@ impl Ring {
     /// Gives a record back to this very consumer: it is the next one delivered, flagged. A successor
     /// would deliver it too, since it lies below `peek`.
     pub fn give_back_single(&self, mine: &mut SingleConsumer, pos: u64) {
-        (mine.plain, mine.idle) = (false, false);
+        debug_assert!(!mine.idle, "what is given back was held");
+        mine.plain = false;
         let at = mine.returned.partition_point(|&other| other < pos);
         mine.returned.insert(at, pos);
     }
