@@ -324,9 +324,14 @@ impl Ring {
         len: usize,
         inline: bool,
     ) {
-        self.describe(claim.pos, kind, len, inline);
+        let entry = self.memory().entry(claim.pos);
+        Self::describe_in(entry, kind, len, inline);
         crate::sync::crash_point("commit_single.before_stamp");
-        self.stamp_ready(claim.pos, claim.n);
+        let ready = match claim.n {
+            1 => mine.ready,
+            n => self.bits.pack(State::Ready, claim.pos, n, 0),
+        };
+        Self::stamp(entry, ready);
         self.prefetch_data_behind(claim, len, inline);
         self.put_behind(mine, claim.n, 1, len as u64);
     }
