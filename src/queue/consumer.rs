@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use crate::error::GetError;
 use crate::queue::core::Core;
-use crate::queue::core_get::RingLease;
+use crate::queue::ring_lease::RingLease;
 use crate::queue::roles::{RoleGuard, Slot};
 use crate::queue::{Lease, RecordInfo, Wait};
 use crate::shm::ring::{SingleConsumer, Taken};

@@ -1,19 +1,18 @@
 //! Getting: leases, acknowledgements, and giving back.
 
+use std::sync::MutexGuard;
 use std::sync::atomic::Ordering::{AcqRel, Acquire, Relaxed};
-use std::sync::{Arc, MutexGuard};
 
 use crate::error::{GetError, OpenError};
 use crate::queue::core::Core;
-use crate::queue::core_dead::DeadLetter;
 use crate::queue::roles::{Role, RoleGuard, Slot};
-use crate::queue::{RecordInfo, RecordKind, Wait};
+use crate::queue::{RecordInfo, Wait};
 use crate::shm::ring::{Missing, SingleConsumer, Taken};
 use crate::shm::storage::Side;
 
 impl Core {
     /// Takes a record through the shared handle. On a single-consumer ring the caller must wrap it
-    /// into a [`RingLease`] at once: it is counted.
+    /// into a [`RingLease`](crate::queue::ring_lease::RingLease) at once: it is counted.
     #[inline]
     pub(crate) fn take_record(&self, wait: Wait) -> Result<Taken, GetError> {
         let taken = match self.ring.geometry().consumers {
@@ -406,63 +405,5 @@ fn slot_state<'a>(slot: &'a mut MutexGuard<'_, Slot<SingleConsumer>>) -> &'a mut
     match &mut **slot {
         Slot::Shared(state, _) | Slot::Parked(state) | Slot::Orphaned(state, _) => state,
         _ => unreachable!("consumer_slot returns a slot with a state"),
-    }
-}
-
-/// A record of a ring, leased.
-pub(crate) struct RingLease {
-    core: Arc<Core>,
-    taken: Option<Taken>,
-}
-
-impl RingLease {
-    pub(crate) fn new(core: Arc<Core>, taken: Taken) -> Self {
-        Self { core, taken: Some(taken) }
-    }
-
-    /// The payload; empty in a forked child, which has no such memory.
-    #[inline]
-    pub(crate) fn bytes(&self) -> &[u8] {
-        match &self.taken {
-            Some(taken) if self.core.is_here() => self.core.ring.payload(taken),
-            _ => &[],
-        }
-    }
-
-    pub(crate) fn kind(&self) -> RecordKind {
-        RecordKind(self.taken.as_ref().map_or(0, |taken| taken.kind()))
-    }
-
-    pub(crate) fn redeliveries(&self) -> u32 {
-        self.taken.as_ref().map_or(0, |taken| taken.redeliveries())
-    }
-
-    pub(crate) fn timestamp_ns(&self) -> Option<u64> {
-        let taken = self.taken.as_ref().filter(|_| self.core.is_here())?;
-        self.core.ring.timestamp(taken)
-    }
-
-    pub(crate) fn dead_letter(&self) -> Option<DeadLetter> {
-        let taken = self.taken.as_ref().filter(|_| self.core.is_here())?;
-        self.core.dead_letter(taken)
-    }
-
-    #[inline]
-    pub(crate) fn ack(mut self) {
-        if let Some(taken) = self.taken.take()
-            && self.core.is_here()
-        {
-            self.core.acknowledge(taken);
-        }
-    }
-}
-
-impl Drop for RingLease {
-    fn drop(&mut self) {
-        if let Some(taken) = self.taken.take()
-            && self.core.is_here()
-        {
-            self.core.give_back(&taken);
-        }
     }
 }

@@ -6,8 +6,8 @@ use std::ops::{Deref, DerefMut};
 use crate::error::PutError;
 use crate::queue::RecordKind;
 use crate::queue::core_dead::DeadLetter;
-use crate::queue::core_get::RingLease;
 use crate::queue::core_place::RingReservation;
+use crate::queue::ring_lease::RingLease;
 use crate::shm::ring::Taken;
 
 /// What a registered kind of queue does when a lease ends.

@@ -23,6 +23,7 @@ mod name;
 mod ops;
 mod producer;
 mod registry;
+mod ring_lease;
 mod ring_queue;
 mod roles;
 mod segment_home;
