@@ -269,3 +269,52 @@ fn what_was_given_back_is_held_before_what_waits() {
         assert_eq!(queue.try_get().unwrap().delivery_count, 2);
     }
 }
+
+#[test]
+fn a_record_whose_reader_panics_comes_again_flagged_before_what_waits() {
+    for (consumers, len) in
+        [Side::Single, Side::Multi].into_iter().flat_map(|side| [(side, 8), (side, 100)])
+    {
+        let queue = queue(Side::Single, consumers);
+        let payload = |number: u8| vec![number; len];
+        let mut consumer = queue.backend().ring().unwrap().consumer().unwrap();
+        // The first ends well, so that nothing is held when the second is read.
+        for (number, panics) in [(1, false), (2, true), (3, false), (4, true)] {
+            queue.put(&payload(number)).unwrap();
+            queue.put(b"behind").unwrap();
+            let read = |bytes: &[u8], info: ringway::queue::RecordInfo| {
+                assert_eq!((bytes, info.delivery_count), (&payload(number)[..], 1));
+                // Not by `panic!`, which would be printed.
+                if panics {
+                    std::panic::resume_unwind(Box::new("the reader panics"));
+                }
+            };
+            let got = std::panic::AssertUnwindSafe(|| consumer.get_with(Wait::No, read));
+            match std::panic::catch_unwind(got) {
+                Ok(got) => got.unwrap(),
+                Err(cause) => {
+                    assert_eq!(cause.downcast_ref(), Some(&"the reader panics"));
+                    assert_eq!(queue.qsize(), 1, "{consumers:?}");
+                    let again = consumer.get_with(Wait::No, |bytes, info| {
+                        assert_eq!((bytes, info.delivery_count), (&payload(number)[..], 2));
+                    });
+                    again.unwrap();
+                }
+            }
+            let behind = consumer.get_with(Wait::No, |bytes, info| {
+                assert_eq!((bytes, info.delivery_count), (&b"behind"[..], 1));
+            });
+            behind.unwrap();
+            let nothing = consumer.get_with(Wait::No, |_, _| ());
+            assert!(matches!(nothing, Err(GetError::Empty)), "{nothing:?}");
+        }
+        let stats = queue.stats();
+        let bytes = 4 * (len as u64 + 6);
+        assert_eq!(
+            (stats.gets, stats.bytes_got, stats.redelivered),
+            (8, bytes, 2),
+            "{consumers:?}"
+        );
+        assert_eq!(queue.in_flight(), 0, "{consumers:?}");
+    }
+}

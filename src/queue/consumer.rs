@@ -170,16 +170,20 @@ impl Consumer {
         let core = &*self.core;
         let (reader, taken) = match &mut self.side {
             ConsumerSide::Multi => (Reader::Multi, core.take_record(wait)?),
-            ConsumerSide::Single(state, _) => match core.expose_single(state, wait) {
-                Some(taken) => (Reader::Exposed(state), taken),
-                None => {
-                    let taken = core.take_single_slowly(state, wait)?;
-                    (Reader::Single(state), taken)
-                }
-            },
+            ConsumerSide::Single(state, _) => {
+                let exposed = core.expose_single(state, wait);
+                let (reader, taken) = match exposed {
+                    Some(taken) => (Reader::Exposed(state), taken),
+                    None => {
+                        let taken = core.take_single_slowly(state, wait)?;
+                        (Reader::Single(state), taken)
+                    }
+                };
+                core.room_made_by_taking();
+                (reader, taken)
+            }
             ConsumerSide::Parked(_) => return self.get_parked_with(wait, read),
         };
-        core.room_made_by_taking();
         let info = RecordInfo::new(&taken, core.ring.timestamp(&taken));
         let bomb = GiveBack { core, reader, taken };
         let result = read(core.ring.payload(&bomb.taken), info);
