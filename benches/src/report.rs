@@ -35,10 +35,8 @@ pub(crate) struct Floor {
 impl Floor {
     /// Sums up both measurements.
     pub(crate) fn new(clock: Clock, before: floor::Measured, after: floor::Measured) -> Self {
-        let adds = |cpu: usize| {
-            round(f64::midpoint(before.adds_per_cycle[cpu], after.adds_per_cycle[cpu]))
-        };
-        let adds_per_cycle = [adds(0), adds(1)];
+        let adds_per_cycle = [0, 1]
+            .map(|cpu| round(f64::midpoint(before.adds_per_cycle[cpu], after.adds_per_cycle[cpu])));
         let mean = |measured: &floor::Measured| measured.samples.one_way(clock).mean;
         let (mean_before, mean_after) = (mean(&before), mean(&after));
         let both = before.merge(after).one_way(clock);

@@ -7,7 +7,7 @@ use crate::error::{GetError, OpenError};
 use crate::queue::core::Core;
 use crate::queue::roles::{Role, RoleGuard, Slot};
 use crate::queue::{RecordInfo, Wait};
-use crate::shm::ring::{Missing, SingleConsumer, Taken};
+use crate::shm::ring::{Missing, Ring, SingleConsumer, Taken};
 use crate::shm::storage::Side;
 
 impl Core {
@@ -224,36 +224,33 @@ impl Core {
         mine: &mut SingleConsumer,
         wait: Wait,
     ) -> Result<Taken, GetError> {
-        if let Some(taken) = self.take_plain(mine) {
-            return Ok(taken);
+        match self.soon_single(mine, wait, |ring, mine| ring.take_plain(mine)) {
+            Some(taken) => Ok(taken),
+            None => self.take_single_slowly(mine, wait),
         }
-        if self.spin_for_next(mine, wait)
-            && let Some(taken) = self.take_plain(mine)
-        {
-            return Ok(taken);
-        }
-        self.take_single_slowly(mine, wait)
     }
 
     /// Exposes a record to the single consumer, if that needs nothing but spinning.
     #[inline(always)]
     pub(crate) fn expose_single(&self, mine: &mut SingleConsumer, wait: Wait) -> Option<Taken> {
-        if !self.is_here() || self.ring.is_destroyed() {
-            return None;
-        }
-        if let Some(taken) = self.ring.expose_plain(mine) {
-            return Some(taken);
-        }
-        if self.spin_for_next(mine, wait) { self.ring.expose_plain(mine) } else { None }
+        self.soon_single(mine, wait, |ring, mine| ring.expose_plain(mine))
     }
 
-    /// Takes what lies ready for the single consumer, if that needs nothing else.
+    /// What lies ready for the single consumer, or does after spinning, if that needs nothing else.
     #[inline(always)]
-    fn take_plain(&self, mine: &mut SingleConsumer) -> Option<Taken> {
-        if !self.is_here() || self.ring.is_destroyed() {
-            return None;
+    fn soon_single(
+        &self,
+        mine: &mut SingleConsumer,
+        wait: Wait,
+        take: impl Fn(&Ring, &mut SingleConsumer) -> Option<Taken>,
+    ) -> Option<Taken> {
+        let take = |mine: &mut SingleConsumer| {
+            if self.check_get().is_ok() { take(&self.ring, mine) } else { None }
+        };
+        if let Some(taken) = take(mine) {
+            return Some(taken);
         }
-        self.ring.take_plain(mine)
+        if self.spin_for_next(mine, wait) { take(mine) } else { None }
     }
 
     /// Spins for the single consumer's next record where the caller may wait for it; says whether

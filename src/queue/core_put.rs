@@ -113,23 +113,25 @@ impl Core {
         }
     }
 
-    /// Puts one record into a single-producer ring, as its producer, where nothing has to be looked at
-    /// or waited for, and the record fits one unit; `false` if that is not so, and nothing was put.
+    /// Puts one record into the data region of a single-producer ring, as its producer, where nothing has
+    /// to be looked at or waited for, and the record fits one unit; `false` if that is not so, and nothing
+    /// was put.
     #[inline(always)]
-    pub(crate) fn put_plain<const IN_DATA: bool>(
+    pub(crate) fn put_plain_in_data(
         &self,
         mine: &mut SingleProducer,
         kind: u8,
         payload: &[u8],
     ) -> bool {
-        let done = self.is_here() && self.ring.put_plain::<IN_DATA>(mine, kind, payload);
+        let done = self.is_here() && self.ring.put_plain::<true>(mine, kind, payload);
         if done {
             self.published();
         }
         done
     }
 
-    /// As [`Core::put_plain`], but whoever calls it does what is rare behind the put, and wakes.
+    /// As [`Core::put_plain_in_data`], but into the entry, and whoever calls it does what is rare behind the
+    /// put, and wakes.
     #[inline(always)]
     pub(crate) fn begin_plain(
         &self,

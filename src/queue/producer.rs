@@ -139,7 +139,7 @@ impl Producer {
     ) -> Result<(), PutError> {
         match &mut self.side {
             ProducerSide::Single(state, _) => {
-                if self.core.put_plain::<true>(state, kind.0, payload) {
+                if self.core.put_plain_in_data(state, kind.0, payload) {
                     return Ok(());
                 }
                 self.core.put_single(state, kind.0, payload, wait)

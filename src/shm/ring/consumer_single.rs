@@ -356,7 +356,7 @@ impl Ring {
         }
         if oldest {
             mine.head = self.cursor(mine);
-            self.store_head(mine, mine.head);
+            self.store_head(mine);
         }
     }
 

@@ -135,18 +135,14 @@ impl Ring {
         }
         // What stores to shared memory cannot change stays in registers.
         let line = &self.memory().header().producers;
-        let pos = mine.pos;
-        if pos >= mine.plain_until || self.announce(pos, 1).is_err() {
-            return PlainPut::Not;
-        }
-        let mut claim = Claim { pos, n: 1 };
-        let entry = self.memory().entry_and_fetch(pos, 1 + PREFETCH_AHEAD);
+        let Some(mut claim) = self.claim_unit(mine) else { return PlainPut::Not };
+        let entry = self.memory().entry(claim.pos);
         self.write_unit::<IN_DATA>(&mut claim, entry, payload);
         Self::describe_in(entry, kind, payload.len(), !IN_DATA);
         crate::sync::crash_point("commit_single.before_stamp");
         Self::stamp(entry, mine.ready);
         self.prefetch_data_behind(&claim, payload.len(), !IN_DATA);
-        if pos + 1 >= mine.turn_at {
+        if claim.pos + 1 >= mine.turn_at {
             return PlainPut::Unfinished;
         }
         self.step_tail(line, mine, (1, 1), payload.len() as u64);

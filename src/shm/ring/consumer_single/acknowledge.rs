@@ -3,7 +3,7 @@
 //! A record acknowledged in order moves the head; one out of order says RELEASED in its entry until the head
 //! gets there. What a successor sees after a death in between is said in `consumer_single.rs`.
 
-use super::super::stamp::{Mark, State};
+use super::super::stamp::State;
 use super::super::{Ring, Taken};
 use super::SingleConsumer;
 use crate::sync::Ordering::Release;
@@ -57,7 +57,7 @@ impl Ring {
         if mine.head.pos != mine.pos {
             self.roll_head(mine);
         }
-        self.store_head(mine, mine.head);
+        self.store_head(mine);
         mine.idle = mine.plain && mine.head.pos == mine.pos;
     }
 
@@ -88,12 +88,12 @@ impl Ring {
     }
 
     #[inline(always)]
-    pub(super) fn store_head(&self, mine: &mut SingleConsumer, head: Mark) {
+    pub(super) fn store_head(&self, mine: &mut SingleConsumer) {
         let header = self.memory().header();
         let order = crate::sync::weaken("head_relaxed", Release);
         // SYNC head (pairs with `reclaim_limit`): our reads below are over.
-        header.consumers.head.store(self.bits.pack_mark(head), order);
-        if head.pos >= mine.hint_at {
+        header.consumers.head.store(self.bits.pack_mark(mine.head), order);
+        if mine.head.pos >= mine.hint_at {
             self.publish_hint(mine);
         }
     }

@@ -15,21 +15,16 @@ impl Ring {
     /// Exposes the next record if it is what it nearly always is: fresh, of one unit, and next.
     #[inline(always)]
     pub fn take_plain(&self, mine: &mut SingleConsumer) -> Option<Taken> {
-        let (word, _) = self.load_stamp(mine.pos);
-        // One comparison for lap, length and state.
-        if word != mine.ready || !mine.plain {
+        if !mine.plain {
             return None;
         }
+        self.ready_entry(mine)?;
         // What is wrong with a record is said by the slow path, which finds it again.
         let taken = self.describe_taken(mine.pos, 1).ok()?;
         if !crate::sync::mutant("peek_after_exposure") {
-            // SYNC peek: as in `store_peek`.
-            self.memory().header().consumers.peek.store(mine.behind, Release);
+            Self::store_peek_behind(&self.memory().header().consumers, mine.behind);
         }
-        crate::sync::crash_point("take_single.after_peek");
-        self.begin_holding(mine);
-        self.step_cursor(mine);
-        self.count_bytes(taken.len() as u64);
+        self.hold_exposed(mine, &taken);
         Some(taken)
     }
 
@@ -50,7 +45,7 @@ impl Ring {
         let taken = self.describe_unit::<IN_DATA>(entry, pos)?;
         Self::store_peek_behind(line, behind);
         self.read_unit::<IN_DATA>(entry, &taken, target);
-        self.end_plain::<IN_DATA>(mine, (line, entry), &taken, (ready, behind));
+        self.end_plain(mine, (line, entry), &taken, (ready, behind));
         Some(taken)
     }
 
@@ -69,31 +64,35 @@ impl Ring {
     #[inline(always)]
     pub fn end_exposed(&self, mine: &mut SingleConsumer, taken: &Taken) {
         let shared = (&self.memory().header().consumers, self.memory().entry(mine.pos));
-        let words = (mine.ready, mine.behind);
-        if taken.is_inline() {
-            self.end_plain::<false>(mine, shared, taken, words);
-        } else {
-            self.end_plain::<true>(mine, shared, taken, words);
-        }
+        self.end_plain(mine, shared, taken, (mine.ready, mine.behind));
     }
 
     /// Keeps what [`Ring::expose_plain`] exposed, as [`Ring::take_plain`] would have left it.
     #[cold]
     pub fn keep_exposed(&self, mine: &mut SingleConsumer, taken: &Taken) {
+        self.hold_exposed(mine, taken);
+    }
+
+    #[inline(always)]
+    fn hold_exposed(&self, mine: &mut SingleConsumer, taken: &Taken) {
         self.begin_holding(mine);
         self.step_cursor(mine);
         self.count_bytes(taken.len() as u64);
     }
 
-    /// The entry of the next record, if it lies there ready, is of one unit, and nothing is held.
+    /// As [`Ring::ready_entry`], if nothing is held.
     #[inline(always)]
     fn ready_when_idle(&self, mine: &SingleConsumer) -> Option<&Entry> {
-        if !mine.idle {
-            return None;
-        }
+        if mine.idle { self.ready_entry(mine) } else { None }
+    }
+
+    /// The entry of the next record, if it lies there ready, and is of one unit.
+    #[inline(always)]
+    fn ready_entry(&self, mine: &SingleConsumer) -> Option<&Entry> {
         let entry = self.memory().entry(mine.pos);
         // SYNC committed (pairs with `stamp_ready`).
         let stamp = entry.stamp.load(crate::sync::weaken("stamp_not_acquired", Acquire));
+        // One comparison for lap, length and state.
         (stamp == mine.ready).then_some(entry)
     }
 
@@ -107,7 +106,7 @@ impl Ring {
     /// Acknowledges the record at the cursor, which was exposed while nothing was held, given its stamp and
     /// the cursor behind it.
     #[inline(always)]
-    fn end_plain<const IN_DATA: bool>(
+    fn end_plain(
         &self,
         mine: &mut SingleConsumer,
         (line, entry): (&ConsumerLine, &Entry),
@@ -117,9 +116,7 @@ impl Ring {
         crate::sync::crash_point("ack_single.before_stamp");
         if taken.pos != mine.alone {
             #[cfg(not(loom))]
-            if IN_DATA {
-                self.hand_back_lines(taken);
-            }
+            self.hand_back_lines(taken);
             // SYNC released: as in `stamp_released`.
             entry.stamp.store(Bits::in_state(ready, State::Released), Release);
             crate::sync::crash_point("ack_single.after_stamp");
