@@ -103,6 +103,8 @@ fn a_handler_learns_that_its_caller_is_dead_and_does_not_begin_what_it_asked_for
         let requests = job.rings().into_iter().find(|ring| ring.to.starts_with("worker"));
         requests.is_some_and(|ring| ring.stats.puts == 3)
     });
+    // A request is worth a look at its caller only when it has waited for more than a millisecond.
+    std::thread::sleep(Duration::from_millis(5));
     kill_instance(&job, "client#0");
     wait_until("the handler gives up", || place.file("given-up").exists());
     let report = finish(job).ok().unwrap();
