@@ -302,6 +302,33 @@ impl RingMemory {
         unsafe { &*entry }
     }
 
+    /// The entries of the positions from `pos` on, up to `most` of those in its lap.
+    #[inline(always)]
+    #[must_use]
+    pub fn entries_from(&self, pos: u64, most: u64) -> &[Entry] {
+        let (index, count) = self.in_lap(pos, most);
+        // SAFETY: in bounds by `in_lap`, alive by the constructor's contract; atomics and a cell.
+        unsafe { core::slice::from_raw_parts(self.entries.wrapping_add(index), count) }
+    }
+
+    /// The take words of the positions from `pos` on, up to `most` of those in its lap. Many-consumer
+    /// rings only.
+    #[inline(always)]
+    #[must_use]
+    pub fn takes_from(&self, pos: u64, most: u64) -> &[AtomicU64] {
+        debug_assert_eq!(self.geometry.consumers, Side::Multi);
+        let (index, count) = self.in_lap(pos, most);
+        // SAFETY: in bounds by `in_lap`, alive by the constructor's contract; atomics.
+        unsafe { core::slice::from_raw_parts(self.takes.wrapping_add(index), count) }
+    }
+
+    /// Index of a position, and how many of the `most` positions from it on lie in its lap.
+    #[inline(always)]
+    fn in_lap(&self, pos: u64, most: u64) -> (usize, usize) {
+        let index = pos as usize & self.mask;
+        (index, (most as usize).min(self.mask + 1 - index))
+    }
+
     #[inline(always)]
     fn entry_ptr(&self, pos: u64) -> *const Entry {
         self.entries.wrapping_add(pos as usize & self.mask)

@@ -22,10 +22,6 @@ use crate::shm::storage::Side;
 use crate::sync::Ordering::{AcqRel, Acquire, Relaxed, Release};
 use crate::sync::{crash_point, mutant, weaken};
 
-/// Most records of a run that is taken at once. More would gain little, and a run that is taken is
-/// no longer there for others.
-const MOST_AT_ONCE: u64 = 64;
-
 /// What has become of the record at a position where one begins.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Record {
@@ -139,7 +135,13 @@ impl Ring {
     /// Takes the record at the head, which was READY while its take word was `older`, unless somebody
     /// is faster.
     #[inline(always)]
-    fn take_at(&self, (head_word, head): (u64, Mark), older: u64, n: u64, me: u16) -> bool {
+    pub(super) fn take_at(
+        &self,
+        (head_word, head): (u64, Mark),
+        older: u64,
+        n: u64,
+        me: u16,
+    ) -> bool {
         let mine = self.bits.pack(State::Reading, head.pos, n, me);
         let taken = self.win_take(head.pos, older, mine);
         if taken {
@@ -151,7 +153,7 @@ impl Ring {
     }
 
     #[inline(always)]
-    fn win_take(&self, pos: u64, older: u64, mine: u64) -> bool {
+    pub(super) fn win_take(&self, pos: u64, older: u64, mine: u64) -> bool {
         let slot = self.memory().take(pos);
         if mutant("take_without_cas") {
             slot.store(mine, Release);
@@ -200,78 +202,6 @@ impl Ring {
         Err(Missing::Corrupt("no progress while taking", self.load_head().1.pos))
     }
 
-    /// Takes the oldest records that nobody was given, up to `max` of those that lie ready one behind
-    /// the other; appends them to `out`, and says how many. All at once where each takes one unit, or
-    /// else the oldest alone. 0 where there is none at first sight, or the oldest needs
-    /// [`Ring::take`], which says what is the matter.
-    #[inline]
-    pub fn take_ready(&self, max: usize, me: u16, out: &mut Vec<Taken>) -> usize {
-        let (head_word, head) = self.load_head();
-        let most = (max as u64).min(MOST_AT_ONCE).min(self.bits.max_units());
-        let (start, mut end) = (out.len(), head.pos);
-        out.reserve(most as usize);
-        while end < head.pos + most
-            && let Some(taken) = self.ready_unit(end)
-        {
-            out.push(taken);
-            end += 1;
-        }
-        if end == head.pos && most != 0 {
-            let (word, stamp) = self.load_stamp(end);
-            if word == self.bits.pack(State::Ready, end, stamp.n, 0)
-                && let Ok(taken) = self.describe_taken(end, stamp.n)
-            {
-                out.push(taken);
-                end += stamp.n;
-            }
-        }
-        let count = out.len() - start;
-        let (older, _) = self.load_take(head.pos);
-        // What was read of the records holds if they are ours now: they lay there as they do.
-        let won = match count {
-            0 => false,
-            _ if !self.bits.is_older(older, head.pos) => false,
-            1 => self.take_at((head_word, head), older, end - head.pos, me),
-            _ => self.take_run_at((head_word, head), older, count as u64, me),
-        };
-        if !won {
-            out.truncate(start);
-        }
-        out.len() - start
-    }
-
-    /// Takes the `n` records of one unit each from the head on, which were READY while the take word was
-    /// `older`, unless somebody is faster.
-    fn take_run_at(&self, (head_word, head): (u64, Mark), older: u64, n: u64, me: u16) -> bool {
-        let taken = self.win_take(head.pos, older, self.bits.pack(State::Run, head.pos, n, me));
-        if taken {
-            crash_point("take.between_word_and_head");
-            self.move_head(head_word, head.plus(n, n), false, 0);
-            crash_point("take.after_head");
-            self.split_run(head.pos, n, me);
-        }
-        taken
-    }
-
-    /// RUN(owner) → READING(owner) for each of its records, the first one last: until then, everybody
-    /// sees the run. The caller owns it, or holds the lock of its dead owner.
-    #[inline]
-    pub(super) fn split_run(&self, pos: u64, n: u64, owner: u16) {
-        let store = |at: u64, order| {
-            let word = self.bits.pack(State::Reading, at, 1, owner);
-            self.memory().take(at).store(word, order);
-            crash_point("take.between_words_of_run");
-        };
-        if mutant("run_split_first_to_last") {
-            (pos..pos + n).for_each(|at| store(at, Release));
-            return;
-        }
-        // RELAXED: nobody looks at them before the first says that they are there.
-        (pos + 1..pos + n).rev().for_each(|at| store(at, Relaxed));
-        // SYNC taken (pairs with `load_take`): who sees this word sees the others.
-        store(pos, weaken("split_relaxed", Release));
-    }
-
     /// Checks a record just taken; a bad one is released, so that it wedges nobody.
     #[inline(always)]
     pub(super) fn checked(&self, pos: u64, n: u64, me: u16) -> Result<Taken, Missing> {
@@ -298,20 +228,6 @@ impl Ring {
         self.help_frontier_now_and_then(taken);
     }
 
-    /// Acknowledges several records, as [`Ring::release`] does, and moves the frontier over them.
-    pub fn release_many(&self, many: &[Taken], me: u16) {
-        let start = many.first().map_or(0, |taken| taken.pos);
-        let mut end = start;
-        for taken in many {
-            self.hand_back(taken);
-            self.release_units(taken.pos, taken.n, me);
-            if taken.pos == end {
-                end += taken.n;
-            }
-        }
-        self.help_frontier_past(start, end);
-    }
-
     /// Moves the frontier where a record crosses one of its steps: moved each time, its line would go
     /// from one consumer to the other.
     #[inline(always)]
@@ -322,7 +238,7 @@ impl Ring {
     }
 
     #[inline(always)]
-    fn release_units(&self, pos: u64, n: u64, me: u16) {
+    pub(super) fn release_units(&self, pos: u64, n: u64, me: u16) {
         let word = self.bits.pack(State::Released, pos, n, me);
         crash_point("release.before_word");
         // SYNC released (pairs with `load_take` in `help_frontier`): our reads are over. A plain

@@ -195,24 +195,25 @@ impl Ring {
             return 0;
         }
         let start = out.len();
-        let (mut end, mut bytes) = (self.cursor(mine), 0_u64);
-        // No more than the ring holds, whatever a hostile peer writes meanwhile.
-        while out.len() - start < max && end.pos - mine.pos < self.entries {
-            // What nearly always is so is asked first: where the next record lies then depends on no
-            // word that was read, and the CPU fetches several at a time.
-            let (taken, n) = match self.ready_unit(end.pos) {
-                Some(taken) => (taken, 1),
-                None => {
-                    let (word, stamp) = self.load_stamp(end.pos);
-                    if word != self.bits.pack(State::Ready, end.pos, stamp.n, 0) {
-                        break;
-                    }
-                    let Ok(taken) = self.describe_taken(end.pos, stamp.n) else { break };
-                    (taken, stamp.n)
-                }
-            };
-            bytes = bytes.wrapping_add(taken.len() as u64);
-            end = end.plus(n, 1);
+        let mut end = self.cursor(mine);
+        loop {
+            // No more than the ring holds, whatever a hostile peer writes meanwhile.
+            let left = self.entries.saturating_sub(end.pos - mine.pos);
+            let most = left.min((max - (out.len() - start)) as u64);
+            if most == 0 {
+                break;
+            }
+            let units = self.ready_units(end.pos, most, out);
+            if units != 0 {
+                end = end.plus(units, units);
+                continue;
+            }
+            let (word, stamp) = self.load_stamp(end.pos);
+            if word != self.bits.pack(State::Ready, end.pos, stamp.n, 0) {
+                break;
+            }
+            let Ok(taken) = self.describe_taken(end.pos, stamp.n) else { break };
+            end = end.plus(stamp.n, 1);
             out.push(taken);
         }
         let count = out.len() - start;
@@ -223,7 +224,7 @@ impl Ring {
             // All of them at once: a successor delivers them again, flagged.
             self.store_peek(mine);
             crate::sync::crash_point("take_single.after_peek");
-            self.count_bytes(bytes);
+            self.count_bytes(out[start..].iter().map(|taken| taken.len() as u64).sum());
             if extra_units != 0 {
                 self.count_extra_units(extra_units);
             }

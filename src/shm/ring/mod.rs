@@ -34,6 +34,7 @@ mod occupancy;
 mod payload;
 mod producer_multi;
 mod producer_single;
+mod run;
 pub mod stamp;
 mod stats;
 
@@ -406,15 +407,6 @@ impl Ring {
             return Err(Missing::Corrupt("a length beyond its record", pos));
         }
         Ok(taken)
-    }
-
-    /// The record at a position, if it lies there ready, takes one unit, and makes sense. It is the caller's
-    /// only if nobody else could take it.
-    #[inline(always)]
-    fn ready_unit(&self, pos: u64) -> Option<Taken> {
-        // One comparison for lap, length and state.
-        let ready = self.load_stamp(pos).0 == self.bits.pack(State::Ready, pos, 1, 0);
-        if ready { self.describe_taken(pos, 1).ok() } else { None }
     }
 
     /// As [`Ring::describe_taken`], of a record of one unit whose payload lies in the data region, or else

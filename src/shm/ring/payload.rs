@@ -140,18 +140,31 @@ impl Ring {
     /// one writes its stamp.
     #[inline(always)]
     pub(super) fn hand_back(&self, taken: &Taken) {
+        self.hand_back_at(self.memory().entry(taken.pos), taken);
+    }
+
+    /// As [`Ring::hand_back`], of a record whose entry the caller has looked up.
+    #[inline(always)]
+    pub(super) fn hand_back_at(&self, entry: &Entry, taken: &Taken) {
         // RELAXED: what it says already, and while the record is ours, nobody else writes it.
-        self.memory().entry(taken.pos).len.store(taken.len, Relaxed);
-        #[cfg(not(loom))]
+        entry.len.store(taken.len, Relaxed);
         self.hand_back_lines(taken);
     }
 
     /// Writes into each line of a leased record that lies in the data region, before it is released,
     /// so that the line is ours alone and the next producer fetches it cheaply (`consumer_single.rs`
-    /// says why). The bytes stay as they are.
-    #[cfg(not(loom))]
+    /// says why). The bytes stay as they are. Nothing under loom, which has no data region.
     #[inline(always)]
     pub fn hand_back_lines(&self, taken: &Taken) {
+        #[cfg(loom)]
+        let _ = taken;
+        #[cfg(not(loom))]
+        self.rewrite_lines(taken);
+    }
+
+    #[cfg(not(loom))]
+    #[inline(always)]
+    fn rewrite_lines(&self, taken: &Taken) {
         if taken.is_inline() || taken.len() > HAND_BACK_MAX {
             return;
         }

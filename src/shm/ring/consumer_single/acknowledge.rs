@@ -7,13 +7,13 @@ use super::super::stamp::State;
 use super::super::{Ring, Taken};
 use super::SingleConsumer;
 use crate::sync::Ordering::Release;
+use crate::sync::crash_point;
 
 impl Ring {
     /// Acknowledges a record: it is never delivered again. The caller then wakes a producer that
     /// waits for room.
     #[inline(always)]
     pub fn ack_single(&self, mine: &mut SingleConsumer, taken: &Taken) {
-        #[cfg(not(loom))]
         if taken.pos != mine.alone {
             self.hand_back_lines(taken);
         }
@@ -22,14 +22,21 @@ impl Ring {
 
     /// Acknowledges several records, oldest first, and stores the head once.
     pub fn ack_many_single(&self, mine: &mut SingleConsumer, many: &[Taken]) {
-        let mut head = mine.head;
-        for taken in many {
-            #[cfg(not(loom))]
-            self.hand_back_lines(taken);
-            crate::sync::crash_point("ack_single.before_stamp");
-            self.stamp_released(taken.pos, taken.n);
-            if taken.pos == head.pos {
-                head = head.plus(taken.n, 1);
+        let (mut rest, mut head) = (many, mine.head);
+        while let Some((first, others)) = rest.split_first() {
+            let count = self.stamp_run_released(rest);
+            let end = if count == 0 {
+                self.hand_back_lines(first);
+                crash_point("ack_single.before_stamp");
+                self.stamp_released(first.pos, first.n);
+                rest = others;
+                head.plus(first.n, 1)
+            } else {
+                rest = &rest[count..];
+                head.plus(count as u64, count as u64)
+            };
+            if first.pos == head.pos {
+                head = end;
             }
         }
         if head != mine.head {
@@ -40,7 +47,7 @@ impl Ring {
 
     #[inline(always)]
     pub(super) fn end_record(&self, mine: &mut SingleConsumer, pos: u64, n: u64) {
-        crate::sync::crash_point("ack_single.before_stamp");
+        crash_point("ack_single.before_stamp");
         let oldest = pos == mine.head.pos;
         if !oldest || pos != mine.alone {
             self.stamp_released(pos, n);
@@ -61,6 +68,23 @@ impl Ring {
         mine.idle = mine.plain && mine.head.pos == mine.pos;
     }
 
+    /// Stamps the [`Ring::run_of`] these records RELEASED; says how many.
+    #[inline(always)]
+    fn stamp_run_released(&self, many: &[Taken]) -> usize {
+        let pos = many.first().map_or(0, |taken| taken.pos);
+        let released = self.bits.pack(State::Released, pos, 1, 0);
+        let mut count = 0;
+        for (taken, entry) in self.run_of(many) {
+            self.hand_back_lines(taken);
+            crash_point("ack_single.before_stamp");
+            // SYNC released: as in `stamp_released`.
+            entry.stamp.store(released, Release);
+            crash_point("ack_single.after_stamp");
+            count += 1;
+        }
+        count
+    }
+
     #[inline(always)]
     fn stamp_released(&self, pos: u64, n: u64) {
         let word = self.bits.pack(State::Released, pos, n, 0);
@@ -68,7 +92,7 @@ impl Ring {
         // only in a lazy word, or acknowledged packets come back. Ordered before the producer's next
         // stamp by the head.
         self.memory().entry(pos).stamp.store(word, Release);
-        crate::sync::crash_point("ack_single.after_stamp");
+        crash_point("ack_single.after_stamp");
     }
 
     /// Moves the head over what was acknowledged out of order.

@@ -115,7 +115,6 @@ impl Ring {
     ) {
         crate::sync::crash_point("ack_single.before_stamp");
         if taken.pos != mine.alone {
-            #[cfg(not(loom))]
             self.hand_back_lines(taken);
             // SYNC released: as in `stamp_released`.
             entry.stamp.store(Bits::in_state(ready, State::Released), Release);
