@@ -20,7 +20,7 @@ use super::{Missing, RETRY_LIMIT, Ring, Taken};
 use crate::shm::layout::RING_DESTROYED;
 use crate::shm::storage::Side;
 use crate::sync::Ordering::{AcqRel, Acquire, Relaxed, Release};
-use crate::sync::{crash_point, mutant, weaken};
+use crate::sync::{AtomicU64, crash_point, mutant, weaken};
 
 /// What has become of the record at a position where one begins.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -238,12 +238,21 @@ impl Ring {
     }
 
     #[inline(always)]
-    pub(super) fn release_units(&self, pos: u64, n: u64, me: u16) {
-        let word = self.bits.pack(State::Released, pos, n, me);
+    fn release_units(&self, pos: u64, n: u64, me: u16) {
+        self.store_released(
+            self.memory().take(pos),
+            self.bits.pack(State::Released, pos, n, me),
+            n,
+        );
+    }
+
+    /// Stores RELEASED into the take word of a record of `n` units.
+    #[inline(always)]
+    pub(super) fn store_released(&self, word: &AtomicU64, released: u64, n: u64) {
         crash_point("release.before_word");
         // SYNC released (pairs with `load_take` in `help_frontier`): our reads are over. A plain
         // store: the record is ours while we live.
-        self.memory().take(pos).store(word, weaken("released_relaxed", Release));
+        word.store(released, weaken("released_relaxed", Release));
         crash_point("release.between_word_and_frontier");
         if n != 1 {
             // RELAXED: a statistic.

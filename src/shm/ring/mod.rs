@@ -400,7 +400,13 @@ impl Ring {
     /// Reads and checks the description of a record whose stamp the caller holds.
     #[inline(always)]
     fn describe_taken(&self, pos: u64, n: u64) -> Result<Taken, Missing> {
-        let taken = Taken::read(self.memory.entry(pos), pos, n);
+        self.describe_at(self.memory.entry(pos), pos, n)
+    }
+
+    /// As [`Ring::describe_taken`], given the entry.
+    #[inline(always)]
+    fn describe_at(&self, entry: &Entry, pos: u64, n: u64) -> Result<Taken, Missing> {
+        let taken = Taken::read(entry, pos, n);
         let unit = self.geometry().unit_bytes as usize;
         let max = if taken.is_inline() { self.inline_bytes } else { n as usize * unit };
         if taken.len() > max {

@@ -26,18 +26,10 @@ impl Ring {
             |(entry, pos)| {
                 // SYNC committed (pairs with `stamp_ready`).
                 let stamp = entry.stamp.load(weaken("stamp_not_acquired", Acquire));
-                if stamp == ready { self.describe_sound_unit(entry, pos) } else { None }
+                if stamp == ready { self.describe_at(entry, pos, 1).ok() } else { None }
             },
         ));
         (out.len() - start) as u64
-    }
-
-    /// As [`Ring::describe_taken`], of a record of one unit. `None` if it makes no sense.
-    #[inline(always)]
-    fn describe_sound_unit(&self, entry: &Entry, pos: u64) -> Option<Taken> {
-        let taken = Taken::read(entry, pos, 1);
-        let max = if taken.is_inline() { self.inline_bytes } else { self.unit_payload };
-        (taken.len() <= max).then_some(taken)
     }
 
     /// Takes the oldest records that nobody was given, up to `max` of those that lie ready one behind
@@ -118,53 +110,43 @@ impl Ring {
     pub fn release_many(&self, many: &[Taken], me: u16) {
         let start = many.first().map_or(0, |taken| taken.pos);
         let (mut rest, mut end) = (many, start);
-        while let Some((first, others)) = rest.split_first() {
-            let count = self.release_run(rest, me);
-            let units = if count == 0 {
-                self.hand_back(first);
-                self.release_units(first.pos, first.n, me);
-                rest = others;
-                first.n
-            } else {
-                rest = &rest[count..];
-                count as u64
-            };
+        while let Some(first) = rest.first() {
+            let count = self.release_run(first, rest, me);
             if first.pos == end {
-                end += units;
+                end += count as u64 * first.n;
             }
+            rest = &rest[count..];
         }
         self.help_frontier_past(start, end);
     }
 
-    /// Acknowledges the [`Ring::run_of`] these records; says how many.
+    /// Acknowledges what [`Ring::run_of`] says of these records, of which there is a `first`; says how many.
     #[inline(always)]
-    fn release_run(&self, many: &[Taken], me: u16) -> usize {
-        let pos = many.first().map_or(0, |taken| taken.pos);
-        let words = self.memory().takes_from(pos, many.len() as u64);
-        let released = self.bits.pack(State::Released, pos, 1, me);
+    fn release_run(&self, first: &Taken, many: &[Taken], me: u16) -> usize {
+        let words = self.memory().takes_from(first.pos, many.len() as u64);
+        let released = self.bits.pack(State::Released, first.pos, first.n, me);
         let mut count = 0;
-        for ((taken, entry), word) in self.run_of(many).zip(words) {
+        for ((taken, entry), word) in self.run_of(first, many).zip(words) {
             self.hand_back_at(entry, taken);
-            crash_point("release.before_word");
-            // SYNC released: as in `release_units`.
-            word.store(released, weaken("released_relaxed", Release));
-            crash_point("release.between_word_and_frontier");
+            self.store_released(word, released, taken.n);
             count += 1;
         }
         count
     }
 
     /// The first of these records with their entries, as long as each takes one unit and lies behind the one
-    /// before, in its lap.
+    /// before, in its lap; or the `first` alone, where it takes more.
     #[inline(always)]
     pub(super) fn run_of<'a>(
         &'a self,
+        first: &Taken,
         many: &'a [Taken],
     ) -> impl Iterator<Item = (&'a Taken, &'a Entry)> {
-        let pos = many.first().map_or(0, |taken| taken.pos);
+        let (pos, n) = (first.pos, first.n);
         let entries = self.memory().entries_from(pos, many.len() as u64);
-        many.iter().zip(entries).zip(pos..).map_while(|((taken, entry), pos)| {
-            (taken.pos == pos && taken.n == 1).then_some((taken, entry))
+        // Behind one of several units, nothing begins at the next position.
+        many.iter().zip(entries).zip(pos..).map_while(move |((taken, entry), pos)| {
+            (taken.pos == pos && taken.n == n).then_some((taken, entry))
         })
     }
 }

@@ -6,6 +6,7 @@
 use super::super::stamp::State;
 use super::super::{Ring, Taken};
 use super::SingleConsumer;
+use crate::shm::layout::Entry;
 use crate::sync::Ordering::Release;
 use crate::sync::crash_point;
 
@@ -23,21 +24,12 @@ impl Ring {
     /// Acknowledges several records, oldest first, and stores the head once.
     pub fn ack_many_single(&self, mine: &mut SingleConsumer, many: &[Taken]) {
         let (mut rest, mut head) = (many, mine.head);
-        while let Some((first, others)) = rest.split_first() {
-            let count = self.stamp_run_released(rest);
-            let end = if count == 0 {
-                self.hand_back_lines(first);
-                crash_point("ack_single.before_stamp");
-                self.stamp_released(first.pos, first.n);
-                rest = others;
-                head.plus(first.n, 1)
-            } else {
-                rest = &rest[count..];
-                head.plus(count as u64, count as u64)
-            };
+        while let Some(first) = rest.first() {
+            let count = self.stamp_run_released(first, rest);
             if first.pos == head.pos {
-                head = end;
+                head = head.plus(count as u64 * first.n, count as u64);
             }
+            rest = &rest[count..];
         }
         if head != mine.head {
             mine.head = head;
@@ -68,18 +60,16 @@ impl Ring {
         mine.idle = mine.plain && mine.head.pos == mine.pos;
     }
 
-    /// Stamps the [`Ring::run_of`] these records RELEASED; says how many.
+    /// Stamps what [`Ring::run_of`] says of these records, of which there is a `first`, RELEASED; says how
+    /// many.
     #[inline(always)]
-    fn stamp_run_released(&self, many: &[Taken]) -> usize {
-        let pos = many.first().map_or(0, |taken| taken.pos);
-        let released = self.bits.pack(State::Released, pos, 1, 0);
+    fn stamp_run_released(&self, first: &Taken, many: &[Taken]) -> usize {
+        let released = self.bits.pack(State::Released, first.pos, first.n, 0);
         let mut count = 0;
-        for (taken, entry) in self.run_of(many) {
+        for (taken, entry) in self.run_of(first, many) {
             self.hand_back_lines(taken);
             crash_point("ack_single.before_stamp");
-            // SYNC released: as in `stamp_released`.
-            entry.stamp.store(released, Release);
-            crash_point("ack_single.after_stamp");
+            Self::store_stamp_released(entry, released);
             count += 1;
         }
         count
@@ -88,10 +78,15 @@ impl Ring {
     #[inline(always)]
     fn stamp_released(&self, pos: u64, n: u64) {
         let word = self.bits.pack(State::Released, pos, n, 0);
+        Self::store_stamp_released(self.memory().entry(pos), word);
+    }
+
+    #[inline(always)]
+    fn store_stamp_released(entry: &Entry, released: u64) {
         // SYNC released: an acknowledgement out of order is here before it is in the head, and never
         // only in a lazy word, or acknowledged packets come back. Ordered before the producer's next
         // stamp by the head.
-        self.memory().entry(pos).stamp.store(word, Release);
+        entry.stamp.store(released, Release);
         crash_point("ack_single.after_stamp");
     }
 
