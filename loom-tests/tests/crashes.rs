@@ -323,11 +323,9 @@ impl<'a> Person<'a> {
         }
         let mut claim = ring.claim_run(&self.cache, 2, self.id)?;
         let numbers = [self.world.new_packet(), self.world.new_packet()];
-        for (i, number) in (0..).zip(numbers) {
-            ring.write(&mut claim, i, true, &payload(number, 8));
-            ring.describe_in_run(&claim, i, 0, 8, true);
-        }
-        ring.commit_run(&claim, 16);
+        let bytes = numbers.map(|number| payload(number, 8));
+        let bytes = ring.write_run(&mut claim, 0, &bytes.each_ref().map(Vec::as_slice), |_, _| {});
+        ring.commit_run(&claim, bytes);
         for number in numbers {
             self.world.packet(number, |packet| packet.committed = true);
         }

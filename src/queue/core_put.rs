@@ -413,14 +413,8 @@ impl Core {
                 }
             }
         };
-        let mut bytes = 0;
-        for (i, payload) in payloads[..count].iter().enumerate() {
-            let inline = self.is_inline(payload.len());
-            self.ring.write(&mut claim, i as u64, inline, payload);
-            self.stamp_time(&mut claim, i as u64);
-            self.ring.describe_in_run(&claim, i as u64, kind, payload.len(), inline);
-            bytes += payload.len() as u64;
-        }
+        let stamp_time = |claim: &mut Claim, i| self.stamp_time(claim, i);
+        let bytes = self.ring.write_run(&mut claim, kind, &payloads[..count], stamp_time);
         self.ring.commit_run(&claim, bytes);
         self.published();
         self.ring.sample_high_water_shared(cache, &claim);

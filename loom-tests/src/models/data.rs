@@ -198,9 +198,6 @@ pub(crate) fn put_run(rig: &Rig, cache: &ProducerCache, me: u16, run: [u8; 2]) {
 
 /// Writes and commits a run of two.
 pub(crate) fn write_run(rig: &Rig, mut claim: Claim, run: [u8; 2]) {
-    for (i, value) in (0..).zip(run) {
-        rig.ring.write(&mut claim, i, true, &[value]);
-        rig.ring.describe_in_run(&claim, i, 0, 1, true);
-    }
-    rig.ring.commit_run(&claim, 2);
+    let bytes = rig.ring.write_run(&mut claim, 0, &[&run[..1], &run[1..]], |_, _| {});
+    rig.ring.commit_run(&claim, bytes);
 }

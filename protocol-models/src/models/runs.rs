@@ -1,4 +1,4 @@
-//! Runs: one claim for several one-unit records, committed last first.
+//! Runs: one claim for several one-unit records, the first record stamped last.
 
 use super::{Mutant, Spec, mutant, rings};
 use crate::ring::scenario::{Put, Scenario};
@@ -47,7 +47,7 @@ fn closed() -> Scenario {
 pub(super) fn spec() -> Spec {
     Spec {
         name: "runs",
-        about: "one claim for several records, committed last first",
+        about: "one claim for several records, the first record stamped last",
         min_states: 860_000,
         scenarios: rings(vec![many(), one_consumer(), closed()]),
         mutants: vec![

@@ -99,12 +99,12 @@ pub(crate) fn step(s: &Scenario, w: &mut World, me: usize, pc: Pc) -> world::Pc 
     world::Pc::PutMany(next)
 }
 
-/// Writes and stamps one entry: of a run the last first, so that a dead run is one skipped record.
+/// Writes and stamps one entry: of a run the first last, so that a dead run is one skipped record.
 fn commit(s: &Scenario, w: &mut World, me: usize, pos: u8, done: u8) -> world::Pc {
     let call = usize::from(w.procs[me].call);
     let put = s.roles[me].puts[call];
     let (entries, n) = if put.run { (put.n, 1) } else { (1, put.n) };
-    let offset = if s.is(Mutant::RunFirstToLast) { done } else { entries - 1 - done };
+    let offset = if s.is(Mutant::RunFirstToLast) { done } else { (done + 1) % entries };
     let at = pos + offset;
     let packet = s.packet(me, call) + offset;
     w.finish_writing(s, me, at, n, (!put.dropped).then_some(packet));

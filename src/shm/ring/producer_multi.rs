@@ -307,28 +307,39 @@ impl Ring {
         cache.sample_at.store(next, Relaxed);
     }
 
-    /// Describes record `i` of a claimed run whose payload is written. The run is published by
-    /// [`Ring::commit_run`].
-    #[inline]
-    pub fn describe_in_run(&self, claim: &Claim, i: u64, kind: u8, len: usize, inline: bool) {
-        self.describe(claim.pos + i, kind, len, inline);
+    /// Writes the records of a claimed run, each of which fits one unit, and stamps all but the first. `finish`
+    /// is called for each before its stamp, with its number. Says how many bytes there were; the run is
+    /// published by [`Ring::commit_run`].
+    #[inline(never)]
+    pub fn write_run(
+        &self,
+        claim: &mut Claim,
+        kind: u8,
+        payloads: &[&[u8]],
+        finish: impl Fn(&mut Claim, u64),
+    ) -> u64 {
+        debug_assert_eq!(claim.n, payloads.len() as u64);
+        let mut bytes = 0;
+        for (i, payload) in (0..claim.n).zip(payloads) {
+            let pos = claim.pos + i;
+            let entry = self.write_unit_at(pos, kind, payload);
+            finish(claim, i);
+            if i != 0 || mutant("run_first_to_last") {
+                Self::stamp(entry, self.bits.pack(State::Ready, pos, 1, 0));
+                crate::sync::crash_point("run.between_stamps");
+            }
+            bytes += payload.len() as u64;
+        }
+        bytes
     }
 
-    /// Publishes a run, last entry first: no consumer gets past the first before all are there, and
-    /// a run whose producer dies on the way is skipped as a whole.
+    /// Publishes a run that was written, by the stamp of its first record: no consumer gets past it before
+    /// the others are there, and a run whose producer dies on the way is skipped as a whole.
     #[inline]
     pub fn commit_run(&self, claim: &Claim, bytes: u64) {
-        if mutant("run_first_to_last") {
-            for i in 0..claim.n {
-                self.stamp_ready(claim.pos + i, 1);
-                crate::sync::crash_point("run.between_stamps");
-            }
-        } else {
-            for i in (0..claim.n).rev() {
-                self.stamp_ready(claim.pos + i, 1);
-                crate::sync::crash_point("run.between_stamps");
-            }
-        }
+        crate::sync::crash_point("commit.before_stamp");
+        self.stamp_ready(claim.pos, 1);
+        crate::sync::crash_point("commit.after_stamp");
         self.count_put(0, bytes);
     }
 

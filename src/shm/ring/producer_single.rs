@@ -12,7 +12,7 @@
 use super::producer_multi::HIGH_WATER_STEP;
 use super::stamp::{Mark, State};
 use super::{Claim, Refused, Ring};
-use crate::shm::layout::{ProducerLine, RING_OPEN};
+use crate::shm::layout::{Entry, ProducerLine, RING_OPEN};
 use crate::sync::Ordering::{Acquire, Relaxed, Release};
 use crate::sync::light_barrier;
 
@@ -191,22 +191,30 @@ impl Ring {
         }
         let mut bytes = 0;
         for (pos, payload) in (start..).zip(&payloads[..count]) {
-            let entry = self.memory().entry_and_fetch(pos, 1 + PREFETCH_AHEAD);
-            let (mut claim, inline) = (Claim { pos, n: 1 }, self.is_inline(payload.len()));
-            // As `write`, which would check the length once more: 7 of 61 instructions.
-            if inline {
-                Self::fill(entry, payload);
-            } else {
-                self.write(&mut claim, 0, false, payload);
-            }
-            Self::describe_in(entry, kind, payload.len(), inline);
+            let entry = self.write_unit_at(pos, kind, payload);
             crate::sync::crash_point("commit_single.before_stamp");
             Self::stamp(entry, self.bits.pack(State::Ready, pos, 1, 0));
-            self.prefetch_data_behind(&claim, payload.len(), inline);
             bytes += payload.len() as u64;
         }
         self.put_behind(mine, count as u64, count as u64, bytes);
         count
+    }
+
+    /// Writes a record that fits one unit, one of many, at a position that is the caller's; its stamp must
+    /// follow. Fetches what will be written soon.
+    #[inline(always)]
+    pub(super) fn write_unit_at(&self, pos: u64, kind: u8, payload: &[u8]) -> &Entry {
+        let entry = self.memory().entry_and_fetch(pos, 1 + PREFETCH_AHEAD);
+        let (mut claim, inline) = (Claim { pos, n: 1 }, self.is_inline(payload.len()));
+        // As `write`, which would check the length once more: 7 of 61 instructions.
+        if inline {
+            Self::fill(entry, payload);
+        } else {
+            self.write(&mut claim, 0, false, payload);
+        }
+        Self::describe_in(entry, kind, payload.len(), inline);
+        self.prefetch_data_behind(&claim, payload.len(), inline);
+        entry
     }
 
     /// Where [`Ring::put_plain`] must stop, given a reclaim limit. Never begins where each record

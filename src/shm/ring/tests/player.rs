@@ -201,12 +201,9 @@ impl Player {
     pub(super) fn put_run(&mut self, payloads: &[Vec<u8>]) -> Result<(), Refused> {
         let n = payloads.len() as u64;
         let mut claim = self.ring.claim_run(&self.cache, n, ME)?;
-        for (i, bytes) in payloads.iter().enumerate() {
-            let inline = bytes.len() <= self.ring.geometry().inline_bytes();
-            self.ring.write(&mut claim, i as u64, inline, bytes);
-            self.ring.describe_in_run(&claim, i as u64, 0, bytes.len(), inline);
-        }
-        self.ring.commit_run(&claim, payloads.iter().map(|p| p.len() as u64).sum());
+        let payloads: Vec<&[u8]> = payloads.iter().map(Vec::as_slice).collect();
+        let bytes = self.ring.write_run(&mut claim, 0, &payloads, |_, _| {});
+        self.ring.commit_run(&claim, bytes);
         Ok(())
     }
 
