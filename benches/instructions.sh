@@ -27,7 +27,7 @@ operations="$(valgrind --tool=callgrind --callgrind-out-file="$work/out" --log-f
     "$program")" || { cat "$work/log" >&2; exit 1; }
 callgrind_annotate --inclusive=yes --threshold=100 "$work/out" >"$work/functions" 2>"$work/log"
 
-for function in {spsc,mpmc}::counted_{put,get,reserve,get_with,put_many,hold_many,lease_many}; do
+for function in {spsc,mpmc}::counted_{put,get,reserve,get_with,put_many,hold_many,get_many_with,lease_many}; do
     # "1,234,567 (12.3%)  file:instructions::spsc::counted_put [program]"
     count="$(sed -n "s/^ *\([0-9,]*\) .*instructions::$function \[.*/\1/p" "$work/functions" |
         head -n 1 | tr -d ,)"

@@ -216,6 +216,28 @@ fn leases_taken_together_end_before_a_bad_record_and_the_next_call_reports_it() 
 }
 
 #[test]
+fn records_read_in_one_go_end_before_a_bad_record_and_the_next_call_reports_it() {
+    for consumers in [Side::Single, Side::Multi] {
+        let queue = queue(Side::Multi, consumers);
+        let mut consumer = queue.backend().ring().unwrap().consumer().unwrap();
+        for record in [b"one", b"bad", b"two"] {
+            queue.put(record).unwrap();
+        }
+        let bad = spoil(&queue, 1);
+        let mut read = || {
+            let mut all = Vec::new();
+            let count = consumer.get_many_with(9, Wait::No, |bytes, _| all.push(bytes.to_vec()));
+            count.map(|count| (count, all))
+        };
+        assert_eq!(read().unwrap(), (1, vec![b"one".to_vec()]));
+        assert!(matches!(read(), Err(GetError::Corrupt { pos, .. }) if pos == bad));
+        assert_eq!(read().unwrap(), (1, vec![b"two".to_vec()]));
+        assert!(matches!(read(), Err(GetError::Empty)));
+        assert_eq!((queue.qsize(), queue.in_flight()), (0, 0));
+    }
+}
+
+#[test]
 fn a_batch_of_one_producer_keeps_its_order_whatever_its_lengths_and_stops_where_it_is_full() {
     let queue = queue(Side::Single, Side::Single);
     let ring = queue.ring().unwrap();

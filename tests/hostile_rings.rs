@@ -134,6 +134,10 @@ fn no_take_word_makes_anybody_panic_or_wait_for_long() {
                     let _ = queue.try_put_many(&[&[1; 8][..]; 20]);
                     drop(queue.try_lease());
                     let _ = queue.try_get_many(20);
+                    let _ = queue.try_put_many(&[&[1; 8][..]; 20]);
+                    if let Ok(mut consumer) = queue.ring().unwrap().consumer() {
+                        let _ = consumer.get_many_with(20, ringway::queue::Wait::No, |_, _| ());
+                    }
                 }
                 let _ = queue.close();
                 while queue.try_get().is_ok() {}

@@ -91,6 +91,11 @@ fn put_and_get_through_owned_handles_allocate_nothing() {
                 for _ in 0..2 {
                     consumer.get_into(&mut out, Wait::No).unwrap();
                 }
+                let payloads = [payload; 3];
+                assert_eq!(producer.put_many(RecordKind::RAW, &payloads, Wait::No).0, 3);
+                let read = |bytes: &[u8], _| assert_eq!(bytes, payload);
+                assert!(consumer.get_many_with(1, Wait::Forever, read).is_ok());
+                while consumer.get_many_with(3, Wait::No, read).is_ok() {}
                 assert!(consumer.get_into(&mut out, Wait::No).is_err());
             }
         };

@@ -66,6 +66,15 @@ macro_rules! counted {
             }
 
             #[inline(never)]
+            pub(crate) fn counted_get_many_with(consumer: &mut Consumer) {
+                for _ in 0..PACKETS / BATCH {
+                    consumer
+                        .get_many_with(BATCH, Wait::No, |bytes, _| _ = black_box(bytes))
+                        .expect("packets");
+                }
+            }
+
+            #[inline(never)]
             pub(crate) fn counted_reserve(producer: &mut Producer, payload: &[u8; 32]) {
                 for _ in 0..PACKETS {
                     let place = producer.reserve(RecordKind::RAW, payload.len(), Wait::No);
@@ -104,6 +113,10 @@ macro_rules! counted {
                     counted_get(&mut consumer, &mut got);
                     counted_put_many(&mut producer, &payloads);
                     counted_hold_many(&mut consumer);
+                    for _ in 0..PACKETS {
+                        producer.put(RecordKind::RAW, &payload, Wait::No).expect("room");
+                    }
+                    counted_get_many_with(&mut consumer);
                     counted_reserve(&mut producer, &payload);
                     counted_get_with(&mut consumer);
                     for _ in 0..PACKETS {

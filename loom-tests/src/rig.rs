@@ -177,6 +177,18 @@ impl Rig {
         values
     }
 
+    /// Takes what lies ready, two records at most, and acknowledges each as it is read.
+    pub(crate) fn get_run(&self, me: u16) -> Vec<u8> {
+        let mut got = Vec::new();
+        if let Some(mut run) = self.ring.take_run(2, me) {
+            self.ring.read_run(&mut run, me, |_, taken| {
+                got.push(self.value(taken));
+                true
+            });
+        }
+        got
+    }
+
     /// Takes, reads and acknowledges in a single-consumer ring.
     pub(crate) fn get_single(&self, mine: &mut SingleConsumer) -> Option<u8> {
         // The two short ways in turn: copied, or exposed in place.
@@ -186,9 +198,9 @@ impl Rig {
                 assert_eq!(bytes.len(), 1, "a torn record");
                 return Some(bytes[0]);
             }
-        } else if let Some(taken) = self.ring.expose_plain(mine) {
+        } else if let Some((entry, taken)) = self.ring.expose_plain(mine) {
             let value = self.value(&taken);
-            self.ring.end_exposed(mine, &taken);
+            self.ring.end_exposed(mine, entry, &taken);
             return Some(value);
         }
         let taken = expect_taken(self.ring.take_single(mine))?;

@@ -6,7 +6,7 @@
 use std::path::Path;
 
 use ringway::error::{GetError, PutError};
-use ringway::queue::{Consumer, Lease, Producer, Queue, RecordKind, Wait};
+use ringway::queue::{Consumer, Lease, Producer, Queue, RecordInfo, RecordKind, Wait};
 
 use crate::accounting::{self, Event, Log};
 use crate::random::Random;
@@ -165,28 +165,46 @@ pub fn consume(mut from: Getter<'_>, hold: usize, seed: u64, log: &Path) -> Resu
     Ok(received)
 }
 
+/// Reads packets where they lie: one, or several in one go.
 fn consume_in_place(own: &mut Consumer, log: &mut Log) -> Result<u64, String> {
-    for received in 0.. {
-        let got = own.get_with(Wait::Forever, |payload, info| {
-            let count = info.delivery_count;
-            let (producer, number) = receive(log, payload, count)?;
-            // It is acknowledged as soon as this returns.
-            log.write(Event::Acking { producer, number, count }).map_err(io)?;
-            Ok::<_, String>(((producer, number), count))
-        });
-        match got {
-            Ok(packet) => {
-                let ((producer, number), count) = packet?;
-                log.write(Event::Acked { producer, number, count }).map_err(io)?;
+    let mut received = 0;
+    loop {
+        let max = 1 + received as usize % 5;
+        let (mut before, mut fault) = (None, Ok(()));
+        let mut read = |payload: &[u8], info: RecordInfo| {
+            if fault.is_ok() {
+                fault = read_in_place(log, payload, info.delivery_count, &mut before);
             }
+        };
+        let got = match max {
+            1 => own.get_with(Wait::Forever, read).map(|()| 1),
+            _ => own.get_many_with(max, Wait::Forever, &mut read),
+        };
+        fault?;
+        match got {
+            Ok(count) => received += count as u64,
             Err(GetError::Closed) => {
                 log.write(Event::Ended).map_err(io)?;
                 return Ok(received);
             }
             Err(error) => return Err(debug(error)),
         }
+        before.map_or(Ok(()), |acked| log.write(acked)).map_err(io)?;
     }
-    Ok(0)
+}
+
+/// Enters a packet that is acknowledged as soon as this returns, and that the one `before` has been.
+fn read_in_place(
+    log: &mut Log,
+    payload: &[u8],
+    count: u32,
+    before: &mut Option<Event>,
+) -> Result<(), String> {
+    before.take().map_or(Ok(()), |acked| log.write(acked)).map_err(io)?;
+    let (producer, number) = receive(log, payload, count)?;
+    log.write(Event::Acking { producer, number, count }).map_err(io)?;
+    *before = Some(Event::Acked { producer, number, count });
+    Ok(())
 }
 
 fn receive(log: &mut Log, payload: &[u8], count: u32) -> Result<(u64, u64), String> {

@@ -295,7 +295,7 @@ struct GiveBack<'a> {
 }
 
 impl GiveBack<'_> {
-    #[inline]
+    #[inline(always)]
     fn defuse(self) {
         let mut this = std::mem::ManuallyDrop::new(self);
         let this = &mut *this;
@@ -305,7 +305,10 @@ impl GiveBack<'_> {
             match &mut this.reader {
                 Reader::Multi => core.release(&this.taken),
                 Reader::Single(state) => core.ring.ack_single(state, &this.taken),
-                Reader::Exposed(state) => core.ring.end_exposed(state, &this.taken),
+                Reader::Exposed(state) => {
+                    let entry = core.ring.memory().entry(this.taken.pos);
+                    core.ring.end_exposed(state, entry, &this.taken);
+                }
             }
             core.room_made();
         }

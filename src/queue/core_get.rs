@@ -13,7 +13,7 @@ use crate::shm::storage::Side;
 impl Core {
     /// Takes a record through the shared handle. On a single-consumer ring the caller must wrap it
     /// into a [`RingLease`](crate::queue::ring_lease::RingLease) at once: it is counted.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn take_record(&self, wait: Wait) -> Result<Taken, GetError> {
         let taken = match self.ring.geometry().consumers {
             Side::Multi => self.take_multi(wait)?,
@@ -233,7 +233,7 @@ impl Core {
     /// Exposes a record to the single consumer, if that needs nothing but spinning.
     #[inline(always)]
     pub(crate) fn expose_single(&self, mine: &mut SingleConsumer, wait: Wait) -> Option<Taken> {
-        self.soon_single(mine, wait, |ring, mine| ring.expose_plain(mine))
+        self.soon_single(mine, wait, |ring, mine| Some(ring.expose_plain(mine)?.1))
     }
 
     /// What lies ready for the single consumer, or does after spinning, if that needs nothing else.

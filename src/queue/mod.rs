@@ -12,6 +12,7 @@ mod core_put;
 mod core_sleep;
 mod core_wait;
 mod descriptor;
+mod get_many;
 mod handle;
 mod held;
 mod json;

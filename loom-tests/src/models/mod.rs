@@ -41,6 +41,7 @@ pub(crate) static MODELS: &[Model] = &[
     runs::RUN_OR_ONE,
     runs::RUN_OR_RUN,
     runs::RUN_REUSE,
+    runs::RUN_READ,
     runs::RUN_ROOM,
     runs::RUN_WHILE_LAPPED,
     runs_left::RUN_TAKER_DIES,

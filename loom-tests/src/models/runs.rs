@@ -37,7 +37,7 @@ pub(crate) const RUN_OR_RUN: Model = Model {
     name: "run_or_run",
     promise: "two consumers take runs of what a producer is just putting: each record once, whole",
     bound: Some(2),
-    min_iterations: 48_000,
+    min_iterations: 24_000,
     without: &["light_barrier_missing"],
     points: &[],
     mutants: &["take_without_cas", "ready_relaxed", "stamp_not_acquired"],
@@ -50,7 +50,7 @@ fn run_or_run(case: Case) {
     let (ann, bob, putting) = (rig.clone(), rig.clone(), rig.clone());
     let (a, b, ()) = case.three(
         move || ann.get_two(ANN),
-        move || bob.get_two(BOB),
+        move || bob.get_run(BOB),
         move || {
             for value in [31, 32] {
                 assert!(expect_put(putting.put_single(&mut producer, value)));
@@ -90,6 +90,33 @@ fn run_reuse(case: Case) {
         move || bob.get(BOB),
         move || expect_put(putting.put_single(&mut producer, 30)),
     );
+    let got: Vec<u8> = a.into_iter().chain(b).collect();
+    let put = (0..8).chain(put.then_some(30)).collect();
+    expect_same([got, values(&rig.drain())].concat(), put);
+}
+
+pub(crate) const RUN_READ: Model = Model {
+    name: "run_read",
+    promise: "a producer at a full ring overwrites nothing of a run whose records are acknowledged each as \
+              it is read, while another consumer takes what is behind it",
+    bound: Some(1),
+    min_iterations: 80_000,
+    without: &["light_barrier_missing"],
+    points: &[],
+    mutants: &["released_relaxed", "frontier_cas_relaxed", "frontier_not_acquired"],
+    body: run_read,
+};
+
+fn run_read(case: Case) {
+    let rig = Rig::new(Single, Multi);
+    let mut producer = rig.producer_of(0..8);
+    let (ann, bob, putting) = (rig.clone(), rig.clone(), rig.clone());
+    let (a, b, put) = case.three(
+        move || ann.get_run(ANN),
+        move || bob.get(BOB),
+        move || expect_put(putting.put_single(&mut producer, 30)),
+    );
+    expect_order(&a);
     let got: Vec<u8> = a.into_iter().chain(b).collect();
     let put = (0..8).chain(put.then_some(30)).collect();
     expect_same([got, values(&rig.drain())].concat(), put);

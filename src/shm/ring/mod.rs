@@ -43,6 +43,7 @@ pub use consumer_single::SingleConsumer;
 pub use dead_letter::History;
 pub use producer_multi::ProducerCache;
 pub use producer_single::{PlainPut, SingleProducer};
+pub use run::Run;
 pub use stats::RingStats;
 
 use crate::shm::layout::{

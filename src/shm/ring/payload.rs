@@ -135,6 +135,22 @@ impl Ring {
         unsafe { core::slice::from_raw_parts(source, taken.len()) }
     }
 
+    /// The payload of a leased record of one unit, whose entry this is.
+    ///
+    /// # Panics
+    /// Never, of a description that was checked.
+    #[cfg(not(loom))]
+    #[inline(always)]
+    #[must_use]
+    pub fn payload_in<'a>(&'a self, entry: &'a Entry, taken: &'a Taken) -> &'a [u8] {
+        if !taken.is_inline() {
+            return self.payload(taken);
+        }
+        assert!(taken.len() <= INLINE_BYTES, "a payload of {} bytes in an entry", taken.len());
+        // SAFETY: the first `len` of the entry's inline bytes, asserted; otherwise as in `payload`.
+        unsafe { core::slice::from_raw_parts(entry.inline.get().cast(), taken.len()) }
+    }
+
     /// Writes into the entry and each line of a leased record, before it is released, so that the lines
     /// are ours alone (see `hand_back_lines`). The bytes stay as they are. Many consumers only: a single
     /// one writes its stamp.

@@ -12,23 +12,53 @@ use crate::sync::{AtomicU64, crash_point, mutant, weaken};
 /// taken is no longer there for others.
 const MOST_AT_ONCE: u64 = 64;
 
-impl Ring {
-    /// Describes the records from `pos` on that lie ready, take one unit each, and make sense, up to `most`
-    /// of those in the lap of `pos`; appends them to `out`, and says how many. They are the caller's only
-    /// if nobody else could take them.
+/// Records of one unit each, one behind the other in one lap, that one of many consumers took together, and
+/// has neither acknowledged nor given back.
+#[derive(Debug)]
+#[must_use]
+pub struct Run {
+    /// Position of the first.
+    pos: u64,
+    /// Position behind the last.
+    end: u64,
+}
+
+impl Run {
+    /// Position of the first.
     #[inline(always)]
-    pub(super) fn ready_units(&self, pos: u64, most: u64, out: &mut Vec<Taken>) -> u64 {
+    #[must_use]
+    pub fn pos(&self) -> u64 {
+        self.pos
+    }
+
+    /// How many records there are.
+    #[inline(always)]
+    #[must_use]
+    pub fn count(&self) -> u64 {
+        self.end - self.pos
+    }
+}
+
+impl Ring {
+    /// The records from `pos` on that lie ready, take one unit each, and make sense, up to `most` of those
+    /// in the lap of `pos`. They are the caller's only if nobody else could take them.
+    #[inline(always)]
+    fn ready_from(&self, pos: u64, most: u64) -> impl Iterator<Item = Taken> {
         // One comparison for lap, length and state. Where the next record lies depends on no word that was
         // read, and the CPU fetches several at a time.
         let ready = self.bits.pack(State::Ready, pos, 1, 0);
+        self.memory().entries_from(pos, most).iter().zip(pos..).map_while(move |(entry, pos)| {
+            // SYNC committed (pairs with `stamp_ready`).
+            let stamp = entry.stamp.load(weaken("stamp_not_acquired", Acquire));
+            if stamp == ready { self.describe_at(entry, pos, 1).ok() } else { None }
+        })
+    }
+
+    /// Appends what [`Ring::ready_from`] finds to `out`, and says how many.
+    #[inline(always)]
+    pub(super) fn ready_units(&self, pos: u64, most: u64, out: &mut Vec<Taken>) -> u64 {
         let start = out.len();
-        out.extend(self.memory().entries_from(pos, most).iter().zip(pos..).map_while(
-            |(entry, pos)| {
-                // SYNC committed (pairs with `stamp_ready`).
-                let stamp = entry.stamp.load(weaken("stamp_not_acquired", Acquire));
-                if stamp == ready { self.describe_at(entry, pos, 1).ok() } else { None }
-            },
-        ));
+        out.extend(self.ready_from(pos, most));
         (out.len() - start) as u64
     }
 
@@ -39,7 +69,7 @@ impl Ring {
     #[inline]
     pub fn take_ready(&self, max: usize, me: u16, out: &mut Vec<Taken>) -> usize {
         let (head_word, head) = self.load_head();
-        let most = (max as u64).min(MOST_AT_ONCE).min(self.bits.max_units());
+        let most = self.most_at_once(max);
         let start = out.len();
         out.reserve(most as usize);
         let mut units = self.ready_units(head.pos, most, out);
@@ -53,18 +83,74 @@ impl Ring {
             }
         }
         let count = out.len() - start;
-        let (older, _) = self.load_take(head.pos);
-        // What was read of the records holds if they are ours now: they lay there as they do.
-        let won = match count {
-            0 => false,
-            _ if !self.bits.is_older(older, head.pos) => false,
-            1 => self.take_at((head_word, head), older, units, me),
-            _ => self.take_run_at((head_word, head), older, units, me),
-        };
+        let won = count != 0 && self.take_units_at((head_word, head), (count as u64, units), me);
         if !won {
             out.truncate(start);
         }
         out.len() - start
+    }
+
+    /// How many of `max` records are taken at once, at most: a quarter of the ring, as few as that may be.
+    #[inline(always)]
+    #[must_use]
+    pub fn most_at_once(&self, max: usize) -> u64 {
+        (max as u64).min(MOST_AT_ONCE).min(self.bits.max_units())
+    }
+
+    /// Takes the oldest records that nobody was given, up to `most` of those of one unit that lie ready one
+    /// behind the other. `None` where there is none at first sight, or [`Ring::take`] has to look.
+    #[inline(always)]
+    pub fn take_run(&self, most: u64, me: u16) -> Option<Run> {
+        let (head_word, head) = self.load_head();
+        let n = self.ready_from(head.pos, most).count() as u64;
+        let won = n != 0 && self.take_units_at((head_word, head), (n, n), me);
+        won.then_some(Run { pos: head.pos, end: head.pos + n })
+    }
+
+    /// Hands the records of a run to `read`, oldest first, and acknowledges each after that; or stops, and
+    /// leaves that one and the others in the run, when `read` says `false`. One that no longer makes sense,
+    /// though it did when it was taken, is acknowledged only.
+    #[inline(always)]
+    pub fn read_run(&self, run: &mut Run, me: u16, mut read: impl FnMut(&Entry, &Taken) -> bool) {
+        let start = run.pos;
+        let entries = self.memory().entries_from(start, run.count());
+        let words = self.memory().takes_from(start, run.count());
+        let released = self.bits.pack(State::Released, start, 1, me);
+        for ((entry, word), pos) in entries.iter().zip(words).zip(start..) {
+            if let Ok(taken) = self.describe_at(entry, pos, 1) {
+                if !read(entry, &taken) {
+                    return;
+                }
+                self.hand_back_at(entry, &taken);
+            }
+            self.store_released(word, released, 1);
+            run.pos = pos + 1;
+        }
+        self.help_frontier_past(start, run.pos);
+    }
+
+    /// Gives back what is left of a run: others take it, flagged. The caller then wakes consumers.
+    #[cold]
+    pub fn give_back_run(&self, run: &mut Run) {
+        while run.pos < run.end {
+            self.leave_to_anyone(run.pos, 1);
+            run.pos += 1;
+        }
+        self.set_hint();
+    }
+
+    /// Takes one record of so many units, or so many records of one each, from the head on, which lay READY,
+    /// unless somebody is faster, or was.
+    #[inline(always)]
+    fn take_units_at(&self, head: (u64, Mark), (count, units): (u64, u64), me: u16) -> bool {
+        let pos = head.1.pos;
+        // What was read of the records holds if they are ours now: they lay there as they do.
+        let (older, _) = self.load_take(pos);
+        match count {
+            _ if !self.bits.is_older(older, pos) => false,
+            1 => self.take_at(head, older, units, me),
+            _ => self.take_run_at(head, older, units, me),
+        }
     }
 
     /// Takes the `n` records of one unit each from the head on, which were READY while the take word was

@@ -92,6 +92,11 @@ proptest! {
                         prop_assert!(maxsize == 0);
                     }
                 }
+                Step::GetPlain(true) if consumers == Side::Multi => {
+                    for bytes in player.get_run(3) {
+                        prop_assert_eq!(Some(bytes), waiting.pop_front());
+                    }
+                }
                 Step::GetPlain(in_place) => {
                     if let Some(bytes) = player.get_plain(in_place) {
                         prop_assert_eq!(Some(bytes), waiting.pop_front());

@@ -49,21 +49,21 @@ impl Ring {
         Some(taken)
     }
 
-    /// Exposes the next record if it is what it nearly always is, of one unit, and nothing else is held. Until
-    /// [`Ring::end_exposed`] or [`Ring::keep_exposed`], which must be called next, the state stays as it
-    /// is.
+    /// Exposes the next record if it is what it nearly always is, of one unit, and nothing else is held; with
+    /// its entry. Until [`Ring::end_exposed`] or [`Ring::keep_exposed`], which must be called next, the
+    /// state stays as it is.
     #[inline(always)]
-    pub fn expose_plain(&self, mine: &SingleConsumer) -> Option<Taken> {
-        self.ready_when_idle(mine)?;
-        let taken = self.describe_taken(mine.pos, 1).ok()?;
+    pub fn expose_plain(&self, mine: &SingleConsumer) -> Option<(&Entry, Taken)> {
+        let entry = self.ready_when_idle(mine)?;
+        let taken = self.describe_at(entry, mine.pos, 1).ok()?;
         Self::store_peek_behind(&self.memory().header().consumers, mine.behind);
-        Some(taken)
+        Some((entry, taken))
     }
 
     /// Acknowledges what [`Ring::expose_plain`] exposed. The caller then wakes a producer that waits for room.
     #[inline(always)]
-    pub fn end_exposed(&self, mine: &mut SingleConsumer, taken: &Taken) {
-        let shared = (&self.memory().header().consumers, self.memory().entry(mine.pos));
+    pub fn end_exposed(&self, mine: &mut SingleConsumer, entry: &Entry, taken: &Taken) {
+        let shared = (&self.memory().header().consumers, entry);
         self.end_plain(mine, shared, taken, (mine.ready, mine.behind));
     }
 

@@ -155,10 +155,13 @@ impl Player {
     pub(super) fn get_plain(&mut self, in_place: bool) -> Option<Vec<u8>> {
         let mut out = Vec::with_capacity(100);
         let taken = match self.ring.geometry().consumers {
-            Side::Single if in_place => self.ring.expose_plain(&self.consumer).inspect(|taken| {
-                self.ring.read(taken, &mut out);
-                self.ring.end_exposed(&mut self.consumer, taken);
-            }),
+            Side::Single if in_place => {
+                self.ring.expose_plain(&self.consumer).map(|(entry, taken)| {
+                    out.extend_from_slice(self.ring.payload_in(entry, &taken));
+                    self.ring.end_exposed(&mut self.consumer, entry, &taken);
+                    taken
+                })
+            }
             Side::Multi => {
                 let by_entry = self.ring.get_plain_multi::<false>(ME, |_| false, &mut out);
                 by_entry.or_else(|| self.ring.get_plain_multi::<true>(ME, |_| false, &mut out))
@@ -171,6 +174,21 @@ impl Player {
         taken.map(|_| out)
     }
 
+    /// Takes up to `max` records at once as one of many consumers, reads them in place, and acknowledges each.
+    pub(super) fn get_run(&mut self, max: usize) -> Vec<Vec<u8>> {
+        let mut got = Vec::new();
+        if let Some(mut run) = self.ring.take_run(self.ring.most_at_once(max), ME) {
+            let (pos, count) = (run.pos(), run.count());
+            self.ring.read_run(&mut run, ME, |entry, taken| {
+                assert_eq!((taken.pos, taken.redeliveries()), (pos + got.len() as u64, 0));
+                got.push(self.ring.payload_in(entry, taken).to_vec());
+                true
+            });
+            assert_eq!((got.len() as u64, run.count()), (count, 0));
+        }
+        got
+    }
+
     /// Takes what lies ready, or of one by a short way.
     pub(super) fn take_ready(&mut self, max: usize, out: &mut Vec<Taken>) -> usize {
         match self.ring.geometry().consumers {
@@ -181,8 +199,9 @@ impl Player {
                     self.ring.take_plain(&mut self.consumer)
                 } else {
                     // Read in place by somebody who panicked.
-                    self.ring.expose_plain(&self.consumer).inspect(|taken| {
-                        self.ring.keep_exposed(&mut self.consumer, taken);
+                    self.ring.expose_plain(&self.consumer).map(|(_, taken)| {
+                        self.ring.keep_exposed(&mut self.consumer, &taken);
+                        taken
                     })
                 });
                 out.len() - start
