@@ -164,69 +164,58 @@ impl RingInlet {
 }
 
 impl RingInlet {
-    /// Receives up to `max` packets, and has `check` read each. None only when it shall not wait.
+    /// Receives up to `max` packets, and has `check` read each: a copy, or, in place or several at a time, where
+    /// it lies. None only when it shall not wait.
     ///
     /// # Errors
-    /// What `check` says, or when the ring refuses.
+    /// [`BenchError::Damaged`] when `check` names a damaged packet, or when the ring refuses.
     #[inline]
     pub(crate) fn take(
         &mut self,
         max: usize,
         wait: Wait,
-        mut check: impl FnMut(&[u8]) -> Result<()>,
+        mut check: impl FnMut(&[u8]) -> Option<u64>,
     ) -> Result<usize> {
         if max != 1 || self.in_place {
-            return self.take_otherwise(max, wait, check);
+            return self.take_in_place(max, wait, check);
         }
-        match self.consumer.get_into(&mut self.private, wait) {
-            Ok(_) => check(&self.private).map(|()| 1),
-            Err(GetError::Empty) => Ok(0),
-            Err(error) => Err(refused("getting a packet")(error)),
-        }
+        let damaged = match self.consumer.get_into(&mut self.private, wait) {
+            Ok(_) => check(&self.private),
+            Err(GetError::Empty) => return Ok(0),
+            Err(error) => return Err(refused("getting a packet")(error)),
+        };
+        damaged.map_or(Ok(1), |sequence| Err(BenchError::Damaged { sequence }))
     }
 
-    /// In place, or several at a time: out of line, so that one does not cost the other registers.
+    /// Out of line, so that one does not cost the other registers.
     #[inline(never)]
-    fn take_otherwise(
+    fn take_in_place(
         &mut self,
         max: usize,
         wait: Wait,
-        mut check: impl FnMut(&[u8]) -> Result<()>,
+        mut check: impl FnMut(&[u8]) -> Option<u64>,
     ) -> Result<usize> {
-        match (max, self.in_place) {
-            (1, true) => match self.consumer.get_with(wait, |bytes, _| check(bytes)) {
-                Ok(checked) => checked.map(|()| 1),
-                Err(GetError::Empty) => Ok(0),
-                Err(error) => Err(refused("leasing a packet")(error)),
-            },
-            (_, in_place) => {
-                let n = match self.consumer.hold_many(max, wait) {
-                    Err(GetError::Empty) => 0,
-                    other => other.map_err(refused("taking packets"))?,
-                };
-                for (bytes, _) in self.consumer.held_records() {
-                    if in_place {
-                        check(bytes)?;
-                    } else {
-                        self.private.clear();
-                        self.private.extend_from_slice(bytes);
-                        check(&self.private)?;
-                    }
-                }
-                self.consumer.ack_held();
-                Ok(n)
-            }
+        let mut damaged = None;
+        let mut read = |bytes: &[u8], _| damaged = damaged.or(check(bytes));
+        let got = match max {
+            1 => self.consumer.get_with(wait, read).map(|()| 1),
+            _ => self.consumer.get_many_with(max, wait, &mut read),
+        };
+        match (got, damaged) {
+            (Ok(_), Some(sequence)) => Err(BenchError::Damaged { sequence }),
+            (Err(GetError::Empty), _) => Ok(0),
+            (got, _) => got.map_err(refused("reading packets in place")),
         }
     }
 }
 
 /// Checks packets that come in order from one sender.
 #[inline]
-fn in_order(mut sequence: u64) -> impl FnMut(&[u8]) -> Result<()> {
+fn in_order(mut sequence: u64) -> impl FnMut(&[u8]) -> Option<u64> {
     move |bytes| {
         let whole = payload::read(bytes, sequence);
         sequence += 1;
-        if whole { Ok(()) } else { Err(BenchError::Damaged { sequence: sequence - 1 }) }
+        if whole { None } else { Some(sequence - 1) }
     }
 }
 

@@ -191,13 +191,22 @@ impl Rig {
 
     /// Takes, reads and acknowledges in a single-consumer ring.
     pub(crate) fn get_single(&self, mine: &mut SingleConsumer) -> Option<u8> {
-        // The two short ways in turn: copied, or exposed in place.
+        // The short ways in turn: copied, or exposed in place, alone or as a run.
         let mut bytes = Vec::with_capacity(INLINE_BYTES);
         if mine.next_pos().is_multiple_of(2) {
             if self.ring.get_plain::<false>(mine, &mut bytes).is_some() {
                 assert_eq!(bytes.len(), 1, "a torn record");
                 return Some(bytes[0]);
             }
+        } else if mine.next_pos() & 2 != 0
+            && let Some(mut run) = self.ring.take_run_single(mine, 1)
+        {
+            let mut value = None;
+            self.ring.read_run_single(mine, &mut run, |_, taken| {
+                value = Some(self.value(taken));
+                true
+            });
+            return value;
         } else if let Some((entry, taken)) = self.ring.expose_plain(mine) {
             let value = self.value(&taken);
             self.ring.end_exposed(mine, entry, &taken);

@@ -16,7 +16,7 @@ use std::sync::Mutex;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
-use ringway::shm::layout::{INLINE_BYTES, RING_OPEN};
+use ringway::shm::layout::{Entry, INLINE_BYTES, RING_OPEN};
 use ringway::shm::peers::{Peers, Woken};
 use ringway::shm::recovery;
 use ringway::shm::ring::{
@@ -361,11 +361,15 @@ impl<'a> Person<'a> {
     /// every other time.
     fn get_run(&mut self) -> bool {
         let (ring, world) = (self.ring(), self.world);
-        let Some(mut run) = ring.take_run(2, self.id) else { return false };
-        let (pos, stops) = (run.pos(), run.pos() & 4 != 0);
+        let run = match &mut self.consumer {
+            Some(mine) => ring.take_run_single(mine, 2),
+            None => ring.take_run(2, self.id),
+        };
+        let Some(mut run) = run else { return false };
+        let (pos, stops) = (run.pos(), run.pos() & 8 != 0);
         let mut before = None;
         let acked = |number: usize| world.packet(number, |packet| packet.acked = true);
-        ring.read_run(&mut run, self.id, |_, taken| {
+        let read = |_: &Entry, taken: &Taken| {
             before.into_iter().for_each(acked);
             let number = world.exposed(taken);
             before = None;
@@ -375,10 +379,16 @@ impl<'a> Person<'a> {
                 before = Some(number);
             }
             goes_on
-        });
+        };
+        match &mut self.consumer {
+            Some(mine) => ring.read_run_single(mine, &mut run, read),
+            None => ring.read_run(&mut run, self.id, read),
+        }
         before.into_iter().for_each(acked);
-        if run.count() != 0 {
-            ring.give_back_run(&mut run);
+        match &mut self.consumer {
+            _ if run.count() == 0 => {}
+            Some(mine) => ring.give_back_run_single(mine, &mut run),
+            None => ring.give_back_run(&mut run),
         }
         true
     }
@@ -387,7 +397,8 @@ impl<'a> Person<'a> {
     /// the books are right when somebody dies of it.
     fn get(&mut self) {
         let ring = self.ring();
-        if self.consumer.is_none() && ring.head_pos() & 2 != 0 && self.get_run() {
+        let next = self.consumer.as_ref().map_or_else(|| ring.head_pos(), SingleConsumer::next_pos);
+        if next & 4 != 0 && self.get_run() {
             return;
         }
         if let Some(number) = self.world.next_fresh() {

@@ -1,13 +1,12 @@
 //! Many records read in place in one go, each acknowledged as soon as it was read: the fastest way to receive
 //! a stream of small packets.
 
-use std::mem::ManuallyDrop;
-
 use crate::error::GetError;
 use crate::queue::consumer::{Consumer, ConsumerSide};
 use crate::queue::core::Core;
 use crate::queue::{RecordInfo, Wait};
-use crate::shm::ring::{Run, SingleConsumer};
+use crate::shm::layout::Entry;
+use crate::shm::ring::{Run, SingleConsumer, Taken};
 
 impl Consumer {
     /// Hands up to `max` records to `read` in place, oldest first, all that lie there ready, waiting as `wait`
@@ -69,9 +68,9 @@ impl Consumer {
         while count < max && core.check_get().is_ok() {
             let most = core.ring.most_at_once(max - count);
             let run = match &mut self.side {
-                ConsumerSide::Single(mine, _) => ReadSingle { core, mine }.read(most, read),
-                ConsumerSide::Multi if !core.ring.hinted() => ReadRun::read_next(core, most, read),
-                ConsumerSide::Multi | ConsumerSide::Parked(_) => 0,
+                ConsumerSide::Single(mine, _) => ReadRun::next_of_one(core, mine, most, read),
+                ConsumerSide::Multi => ReadRun::next_of_many(core, most, read),
+                ConsumerSide::Parked(_) => 0,
             };
             if run == 0 {
                 break;
@@ -83,81 +82,75 @@ impl Consumer {
     }
 }
 
-/// Reads as the single consumer; gives the record back whose reader panics.
-struct ReadSingle<'a> {
-    core: &'a Core,
-    mine: &'a mut SingleConsumer,
-}
-
-impl ReadSingle<'_> {
-    /// Reads up to `most` records; says how many.
-    #[inline(always)]
-    fn read(self, most: u64, read: &mut impl FnMut(&[u8], RecordInfo)) -> u64 {
-        let ring = &self.core.ring;
-        let mut count = 0;
-        while count < most
-            && let Some((entry, taken)) = ring.expose_plain(self.mine)
-        {
-            self.core.room_made_by_taking();
-            read(ring.payload_in(entry, &taken), RecordInfo::new(&taken, ring.timestamp(&taken)));
-            // A child that forked inside the reader has no such memory.
-            if !self.core.is_here() {
-                count = 0;
-                break;
-            }
-            ring.end_exposed(self.mine, entry, &taken);
-            count += 1;
-        }
-        let _nobody_panicked = ManuallyDrop::new(self);
-        count
-    }
-}
-
-impl Drop for ReadSingle<'_> {
-    #[cold]
-    fn drop(&mut self) {
-        let ring = &self.core.ring;
-        if self.core.is_here()
-            && let Some((_, taken)) = ring.expose_plain(self.mine)
-        {
-            ring.keep_exposed(self.mine, &taken);
-            ring.give_back_single(self.mine, taken.pos);
-        }
-    }
-}
-
-/// A run that one of many consumers reads; what is left of it when its reader panics is given back.
+/// A run that is read; what is left of it when its reader panics is given back.
 struct ReadRun<'a> {
     core: &'a Core,
+    /// A single consumer's state.
+    mine: Option<&'a mut SingleConsumer>,
     run: Run,
 }
 
 impl ReadRun<'_> {
-    /// Takes a run of up to `most` records, and reads them; says how many there were.
+    /// Takes a run of up to `most` records as the single consumer, and reads it; says how many there were.
     #[inline(always)]
-    fn read_next(core: &Core, most: u64, read: &mut impl FnMut(&[u8], RecordInfo)) -> u64 {
-        let ring = &core.ring;
-        let Some(run) = ring.take_run(most, core.me) else { return 0 };
-        let (pos, n) = (run.pos(), run.count());
-        core.probe_now_and_then(pos, n);
+    fn next_of_one(
+        core: &Core,
+        mine: &mut SingleConsumer,
+        most: u64,
+        read: &mut impl FnMut(&[u8], RecordInfo),
+    ) -> u64 {
+        let Some(run) = core.ring.take_run_single(mine, most) else { return 0 };
         core.room_made_by_taking();
-        let mut this = ReadRun { core, run };
-        ring.read_run(&mut this.run, core.me, |entry, taken| {
-            let info = RecordInfo::new(taken, ring.timestamp(taken));
-            read(ring.payload_in(entry, taken), info);
+        let count = run.count();
+        let mut this = ReadRun { core, mine: Some(mine), run };
+        if let Some(mine) = &mut this.mine {
+            core.ring.read_run_single(mine, &mut this.run, Self::reader(core, read));
+        }
+        if core.is_here() { count } else { 0 }
+    }
+
+    /// As `next_of_one`, as one of many consumers.
+    #[inline(always)]
+    fn next_of_many(core: &Core, most: u64, read: &mut impl FnMut(&[u8], RecordInfo)) -> u64 {
+        if core.ring.hinted() {
+            return 0;
+        }
+        let Some(run) = core.ring.take_run(most, core.me) else { return 0 };
+        core.probe_now_and_then(run.pos(), run.count());
+        core.room_made_by_taking();
+        let count = run.count();
+        let mut this = ReadRun { core, mine: None, run };
+        core.ring.read_run(&mut this.run, core.me, Self::reader(core, read));
+        if core.is_here() { count } else { 0 }
+    }
+
+    /// Reads one record; says whether this still is the process that took it.
+    #[inline(always)]
+    fn reader(
+        core: &Core,
+        read: &mut impl FnMut(&[u8], RecordInfo),
+    ) -> impl FnMut(&Entry, &Taken) -> bool {
+        |entry, taken| {
+            let info = RecordInfo::new(taken, core.ring.timestamp(taken));
+            read(core.ring.payload_in(entry, taken), info);
             // A child that forked inside the reader has no such memory.
             core.is_here()
-        });
-        if core.is_here() { n } else { 0 }
+        }
     }
 }
 
 impl Drop for ReadRun<'_> {
     #[inline(always)]
     fn drop(&mut self) {
-        if self.run.count() != 0 && self.core.is_here() {
-            self.core.ring.give_back_run(&mut self.run);
-            self.core.published();
+        if self.run.count() == 0 || !self.core.is_here() {
+            return;
+        }
+        match &mut self.mine {
+            Some(mine) => self.core.ring.give_back_run_single(mine, &mut self.run),
+            None => {
+                self.core.ring.give_back_run(&mut self.run);
+                self.core.published();
+            }
         }
     }
 }

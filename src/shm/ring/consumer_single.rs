@@ -20,6 +20,7 @@
 
 mod acknowledge;
 mod plain;
+mod run;
 
 use super::stamp::{Mark, State};
 use super::{Missing, RETRY_LIMIT, Ring, Taken};
@@ -219,17 +220,22 @@ impl Ring {
         let count = out.len() - start;
         if count != 0 {
             let extra_units = end.pos - mine.pos - count as u64;
-            self.begin_holding(mine);
-            self.look_to(mine, end);
-            // All of them at once: a successor delivers them again, flagged.
-            self.store_peek(mine);
-            crate::sync::crash_point("take_single.after_peek");
-            self.count_bytes(out[start..].iter().map(|taken| taken.len() as u64).sum());
+            self.expose_up_to(mine, end, out[start..].iter().map(|taken| taken.len() as u64).sum());
             if extra_units != 0 {
                 self.count_extra_units(extra_units);
             }
         }
         count
+    }
+
+    /// Exposes the fresh records up to `end`, all of them at once: a successor delivers them again, flagged.
+    #[inline(always)]
+    fn expose_up_to(&self, mine: &mut SingleConsumer, end: Mark, bytes: u64) {
+        self.begin_holding(mine);
+        self.look_to(mine, end);
+        self.store_peek(mine);
+        crate::sync::crash_point("take_single.after_peek");
+        self.count_bytes(bytes);
     }
 
     /// Exposes the next record: what was given back first, then what a predecessor left, then new.

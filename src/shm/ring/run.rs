@@ -12,8 +12,8 @@ use crate::sync::{AtomicU64, crash_point, mutant, weaken};
 /// taken is no longer there for others.
 const MOST_AT_ONCE: u64 = 64;
 
-/// Records of one unit each, one behind the other in one lap, that one of many consumers took together, and
-/// has neither acknowledged nor given back.
+/// Records of one unit each, one behind the other in one lap, that a consumer took together, and has neither
+/// acknowledged nor given back.
 #[derive(Debug)]
 #[must_use]
 pub struct Run {
@@ -24,6 +24,17 @@ pub struct Run {
 }
 
 impl Run {
+    #[inline(always)]
+    pub(super) fn new(pos: u64, n: u64) -> Self {
+        Self { pos, end: pos + n }
+    }
+
+    /// The record at this position, the first, is no longer one of it.
+    #[inline(always)]
+    pub(super) fn passed(&mut self, pos: u64) {
+        self.pos = pos + 1;
+    }
+
     /// Position of the first.
     #[inline(always)]
     #[must_use]
@@ -43,7 +54,7 @@ impl Ring {
     /// The records from `pos` on that lie ready, take one unit each, and make sense, up to `most` of those
     /// in the lap of `pos`. They are the caller's only if nobody else could take them.
     #[inline(always)]
-    fn ready_from(&self, pos: u64, most: u64) -> impl Iterator<Item = Taken> {
+    pub(super) fn ready_from(&self, pos: u64, most: u64) -> impl Iterator<Item = Taken> {
         // One comparison for lap, length and state. Where the next record lies depends on no word that was
         // read, and the CPU fetches several at a time.
         let ready = self.bits.pack(State::Ready, pos, 1, 0);
@@ -104,7 +115,7 @@ impl Ring {
         let (head_word, head) = self.load_head();
         let n = self.ready_from(head.pos, most).count() as u64;
         let won = n != 0 && self.take_units_at((head_word, head), (n, n), me);
-        won.then_some(Run { pos: head.pos, end: head.pos + n })
+        won.then(|| Run::new(head.pos, n))
     }
 
     /// Hands the records of a run to `read`, oldest first, and acknowledges each after that; or stops, and
@@ -124,7 +135,7 @@ impl Ring {
                 self.hand_back_at(entry, &taken);
             }
             self.store_released(word, released, 1);
-            run.pos = pos + 1;
+            run.passed(pos);
         }
         self.help_frontier_past(start, run.pos);
     }
@@ -132,9 +143,9 @@ impl Ring {
     /// Gives back what is left of a run: others take it, flagged. The caller then wakes consumers.
     #[cold]
     pub fn give_back_run(&self, run: &mut Run) {
-        while run.pos < run.end {
-            self.leave_to_anyone(run.pos, 1);
-            run.pos += 1;
+        for pos in run.pos..run.end {
+            self.leave_to_anyone(pos, 1);
+            run.passed(pos);
         }
         self.set_hint();
     }

@@ -24,6 +24,7 @@ enum Step {
     Run(usize),
     Take,
     GetPlain(bool),
+    GetRun(usize),
     TakeReady(usize),
     Ack(usize),
     AckMany(usize),
@@ -40,6 +41,7 @@ fn step() -> impl Strategy<Value = Step> {
         2 => (1usize..=16).prop_map(Step::Run),
         8 => Just(Step::Take),
         8 => any::<bool>().prop_map(Step::GetPlain),
+        5 => (1..6_usize).prop_map(Step::GetRun),
         3 => prop_oneof![Just(1), 1usize..80].prop_map(Step::TakeReady),
         6 => (0usize..8).prop_map(Step::Ack),
         1 => (1usize..40).prop_map(Step::AckMany),
@@ -92,8 +94,8 @@ proptest! {
                         prop_assert!(maxsize == 0);
                     }
                 }
-                Step::GetPlain(true) if consumers == Side::Multi => {
-                    for bytes in player.get_run(3) {
+                Step::GetRun(max) => {
+                    for bytes in player.get_run(max) {
                         prop_assert_eq!(Some(bytes), waiting.pop_front());
                     }
                 }

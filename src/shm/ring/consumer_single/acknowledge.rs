@@ -52,7 +52,7 @@ impl Ring {
     }
 
     #[inline(always)]
-    fn head_moved(&self, mine: &mut SingleConsumer) {
+    pub(super) fn head_moved(&self, mine: &mut SingleConsumer) {
         if mine.head.pos != mine.pos {
             self.roll_head(mine);
         }
@@ -82,7 +82,7 @@ impl Ring {
     }
 
     #[inline(always)]
-    fn store_stamp_released(entry: &Entry, released: u64) {
+    pub(super) fn store_stamp_released(entry: &Entry, released: u64) {
         // SYNC released: an acknowledgement out of order is here before it is in the head, and never
         // only in a lazy word, or acknowledged packets come back. Ordered before the producer's next
         // stamp by the head.

@@ -174,18 +174,27 @@ impl Player {
         taken.map(|_| out)
     }
 
-    /// Takes up to `max` records at once as one of many consumers, reads them in place, and acknowledges each.
+    /// Takes up to `max` records at once, reads them in place, and acknowledges each.
     pub(super) fn get_run(&mut self, max: usize) -> Vec<Vec<u8>> {
+        let Self { ring, consumer: mine, .. } = self;
+        let (side, most) = (ring.geometry().consumers, ring.most_at_once(max));
+        let run = match side {
+            Side::Multi => ring.take_run(most, ME),
+            Side::Single => ring.take_run_single(mine, most),
+        };
         let mut got = Vec::new();
-        if let Some(mut run) = self.ring.take_run(self.ring.most_at_once(max), ME) {
-            let (pos, count) = (run.pos(), run.count());
-            self.ring.read_run(&mut run, ME, |entry, taken| {
-                assert_eq!((taken.pos, taken.redeliveries()), (pos + got.len() as u64, 0));
-                got.push(self.ring.payload_in(entry, taken).to_vec());
-                true
-            });
-            assert_eq!((got.len() as u64, run.count()), (count, 0));
+        let Some(mut run) = run else { return got };
+        let (pos, count) = (run.pos(), run.count());
+        let read = |entry: &Entry, taken: &Taken| {
+            assert_eq!((taken.pos, taken.redeliveries()), (pos + got.len() as u64, 0));
+            got.push(ring.payload_in(entry, taken).to_vec());
+            true
+        };
+        match side {
+            Side::Multi => ring.read_run(&mut run, ME, read),
+            Side::Single => ring.read_run_single(mine, &mut run, read),
         }
+        assert_eq!((got.len() as u64, run.count()), (count, 0));
         got
     }
 
