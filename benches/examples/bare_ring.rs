@@ -9,13 +9,15 @@
 //! one to 4096 lines, next to one line that goes to and fro (the floor). Both once more with a look at the
 //! clock in every round trip, as `ringway-bench latency` has: a clock that is read in order keeps the CPU
 //! from going ahead, to fetch the line that is written next while it still waits for the answer. The floor
-//! is the mean of several lines: on some machines it depends on where a line lies. Stream: one side writes
-//! line after line, the other reads each, and writes into it, or not. Medians of five.
+//! is the mean of several lines: on some machines it depends on where a line lies. And once more with what
+//! many producers and many consumers cannot do without: each side wins its record by a compare-and-swap on
+//! a word of its own array, and moves its end of the ring by another. Stream: one side writes line after
+//! line, the other reads each, and writes into it, or not; or wins it first. Medians of five.
 
 use std::hint::{black_box, spin_loop};
 use std::sync::Barrier;
 use std::sync::atomic::AtomicU64;
-use std::sync::atomic::Ordering::{Acquire, Relaxed, Release};
+use std::sync::atomic::Ordering::{AcqRel, Acquire, Relaxed, Release};
 use std::time::Instant;
 
 use rustix::thread::{CpuSet, sched_setaffinity};
@@ -46,12 +48,39 @@ impl Line {
         self.stamp.store(stamp, Release);
     }
 
-    fn read(&self, stamp: u64) -> u64 {
+    fn wait(&self, stamp: u64) {
         // SYNC bare (pairs with `write`).
         while self.stamp.load(Acquire) != stamp {
             spin_loop();
         }
+    }
+
+    fn read(&self, stamp: u64) -> u64 {
+        self.wait(stamp);
         self.payload.iter().fold(0, |sum, word| sum ^ word.load(Relaxed))
+    }
+}
+
+/// What several that write, or several that read, share among themselves: who has which record, and where
+/// the next one is.
+struct Contest {
+    end: Line,
+    words: Vec<AtomicU64>,
+}
+
+impl Contest {
+    fn new(entries: u64) -> Self {
+        Self { end: Line::default(), words: (0..entries).map(|_| AtomicU64::new(0)).collect() }
+    }
+
+    /// Wins the record of this number, the next one, and moves the end over it.
+    fn win(&self, record: u64) {
+        let word = &self.words[(record % self.words.len() as u64) as usize];
+        // RELAXED, both: they are compared below.
+        let (older, end) = (word.load(Relaxed), self.end.stamp.load(Relaxed));
+        // SYNC bare: alone here, so both succeed.
+        assert!(word.compare_exchange(older, record, AcqRel, Relaxed).is_ok());
+        assert!(self.end.stamp.compare_exchange(end, record, AcqRel, Relaxed).is_ok());
     }
 }
 
@@ -82,8 +111,9 @@ fn pair(cpus: [usize; 2], one: impl FnOnce() -> f64, other: impl FnOnce() + Send
 }
 
 /// One way of a ping-pong, in nanoseconds, over two rings of so many lines; or, with none, over single
-/// lines that go to and fro, one after another.
-fn ping_pong(cpus: [usize; 2], entries: Option<u64>, timed: bool) -> f64 {
+/// lines that go to and fro, one after another. Where `won`, each record is won by its writer and by its
+/// reader.
+fn ping_pong(cpus: [usize; 2], entries: Option<u64>, timed: bool, won: bool) -> f64 {
     let count = entries.unwrap_or(FLOOR_LINES * FLOOR_SPACING);
     let (there, other) = (lines(count), lines(count));
     let back = if entries.is_none() { &there } else { &other };
@@ -91,13 +121,22 @@ fn ping_pong(cpus: [usize; 2], entries: Option<u64>, timed: bool) -> f64 {
         Some(entries) => round & (entries - 1),
         None => round * FLOOR_LINES / (WARM_UP + ROUNDS + 1) * FLOOR_SPACING,
     } as usize;
+    let contests: [Contest; 4] = std::array::from_fn(|_| Contest::new(ENTRIES));
+    let win = |who: usize, round| {
+        if won {
+            contests[who].win(round);
+        }
+    };
     let one = || {
         let mut start = Instant::now();
         for round in 1..=WARM_UP + ROUNDS {
             if round == WARM_UP {
                 start = Instant::now();
             }
+            win(0, round);
             there[at(round)].write(2 * round);
+            back[at(round)].wait(2 * round + 1);
+            win(1, round);
             black_box(back[at(round)].read(2 * round + 1));
             if timed {
                 black_box(Instant::now());
@@ -107,15 +146,20 @@ fn ping_pong(cpus: [usize; 2], entries: Option<u64>, timed: bool) -> f64 {
     };
     pair(cpus, one, || {
         for round in 1..=WARM_UP + ROUNDS {
+            there[at(round)].wait(2 * round);
+            win(2, round);
             black_box(there[at(round)].read(2 * round));
+            win(3, round);
             back[at(round)].write(2 * round + 1);
         }
     })
 }
 
-/// Nanoseconds a record of a stream; `hand_back` says that the reader writes into each line.
-fn stream(cpus: [usize; 2], hand_back: bool) -> f64 {
+/// Nanoseconds a record of a stream; `hand_back` says that the reader writes into each line, `won` that each
+/// record is won by its writer and by its reader.
+fn stream(cpus: [usize; 2], hand_back: bool, won: bool) -> f64 {
     let (ring, room) = (lines(ENTRIES), Line::default());
+    let (writers, readers) = (Contest::new(ENTRIES), Contest::new(ENTRIES));
     let one = || {
         let start = Instant::now();
         let mut limit = ENTRIES;
@@ -124,6 +168,9 @@ fn stream(cpus: [usize; 2], hand_back: bool) -> f64 {
                 // SYNC bare: what was read may be written again.
                 limit = room.stamp.load(Acquire) + ENTRIES;
                 spin_loop();
+            }
+            if won {
+                writers.win(record);
             }
             ring[(record % ENTRIES) as usize].write(record);
         }
@@ -135,6 +182,10 @@ fn stream(cpus: [usize; 2], hand_back: bool) -> f64 {
     pair(cpus, one, || {
         for record in 1..=STREAM {
             let line = &ring[(record % ENTRIES) as usize];
+            line.wait(record);
+            if won {
+                readers.win(record);
+            }
             black_box(line.read(record));
             if hand_back {
                 line.stamp.store(0, Relaxed); // RELAXED: ordered by `room`.
@@ -163,23 +214,35 @@ fn main() {
         }
     };
     let mut floors = [0.0; 2];
-    for timed in [false, true] {
-        let clock = if timed { ", each round timed" } else { "" };
-        let (floor, least, most) = median(|| ping_pong(cpus, None, timed));
-        println!("floor, one line to and fro       {floor:6.1} ns ({least:.1}–{most:.1}){clock}");
-        floors[usize::from(timed)] = floor;
-        for entries in [1, 4, 8, 16, 64, ENTRIES] {
-            let (mean, least, most) = median(|| ping_pong(cpus, Some(entries), timed));
-            let ratio = mean / floor;
+    for (timed, won) in [(false, false), (true, false), (true, true)] {
+        let note = match (timed, won) {
+            (_, true) => ", each round timed, each record won",
+            (true, false) => ", each round timed",
+            _ => "",
+        };
+        if !won {
+            let (floor, least, most) = median(|| ping_pong(cpus, None, timed, false));
             println!(
-                "ping-pong, rings of {entries:4} lines   {mean:6.1} ns ({least:.1}–{most:.1})  {ratio:.2} x floor{clock}"
+                "floor, one line to and fro       {floor:6.1} ns ({least:.1}–{most:.1}){note}"
+            );
+            floors[usize::from(timed)] = floor;
+        }
+        for entries in [1, 4, 8, 16, 64, ENTRIES] {
+            let (mean, least, most) = median(|| ping_pong(cpus, Some(entries), timed, won));
+            let ratio = mean / floors[usize::from(timed)];
+            println!(
+                "ping-pong, rings of {entries:4} lines   {mean:6.1} ns ({least:.1}–{most:.1})  {ratio:.2} x floor{note}"
             );
         }
     }
     // What `ringway-bench` calls the floor.
     let floor = floors[1];
-    for (hand_back, what) in [(false, "lines only read"), (true, "lines written after reading")] {
-        let (mean, least, most) = median(|| stream(cpus, hand_back));
+    for (hand_back, won, what) in [
+        (false, false, "lines only read"),
+        (true, false, "lines written after reading"),
+        (true, true, "and each won, twice"),
+    ] {
+        let (mean, least, most) = median(|| stream(cpus, hand_back, won));
         let (rate, slow, fast) = (1e3 / mean, 1e3 / most, 1e3 / least);
         let product = floor / mean;
         println!("stream, {what:27} {rate:4.0} M/s ({slow:.0}–{fast:.0})  x floor: {product:.2}e9");
