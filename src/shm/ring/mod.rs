@@ -7,8 +7,10 @@
 //! | `producer_multi.rs` | many producers: claim, write, stamp |
 //! | `consumer_single.rs` | one consumer: `peek`, expose |
 //! | `consumer_single/plain.rs` | one consumer: the short ways |
+//! | `consumer_single/run.rs` | one consumer: records exposed at once and read in place |
 //! | `consumer_single/acknowledge.rs` | one consumer: acknowledge, give back |
 //! | `consumer_multi.rs` | many consumers: take by CAS, release |
+//! | `run.rs` | many consumers: records taken at once; what both kinds do to runs |
 //! | `adopt.rs` | many consumers: give back, adopt what the dead hold |
 //! | `frontier.rs` | reclaiming, helping, skipping what the dead left |
 //! | `close.rs` | the seal |

@@ -8,8 +8,8 @@ use crate::shm::layout::Entry;
 use crate::sync::Ordering::{Acquire, Relaxed, Release};
 use crate::sync::{AtomicU64, crash_point, mutant, weaken};
 
-/// Most records of a run that many consumers take at once. More would gain little, and a run that is
-/// taken is no longer there for others.
+/// Most records that are taken at once. More would gain little; what one of many consumers took is no longer
+/// there for the others, and producers that wait for room may have to wait until all of it was read.
 const MOST_AT_ONCE: u64 = 64;
 
 /// Records of one unit each, one behind the other in one lap, that a consumer took together, and has neither
