@@ -2,7 +2,9 @@
 //!
 //! Each side spins until the other's number shows up in the one shared word, and answers with its
 //! own. Nothing that moves a packet between the two CPUs can be faster: a packet is at least one
-//! line, written here and read there. Before that, both say how much of its core their CPU has.
+//! line, written here and read there. Several lines take their turn, one at a time: on some machines it
+//! depends on where a line lies how long it takes (Intel: 60 or 85 ns), and a ring has thousands. Before
+//! that, both say how much of its core their CPU has.
 
 use std::sync::atomic::AtomicU64;
 use std::sync::atomic::Ordering::{Acquire, Relaxed, Release};
@@ -12,7 +14,7 @@ use serde::{Deserialize, Serialize};
 use crate::clock::Clock;
 use crate::core_share::adds_per_cycle;
 use crate::peers::Pair;
-use crate::shared::Word;
+use crate::shared::{BALLS, Word};
 use crate::stats::Samples;
 
 /// How many round trips.
@@ -29,6 +31,23 @@ impl Default for FloorPlan {
     /// another process ran there: hence the long warm-up.
     fn default() -> Self {
         Self { warm_up: 200_000, rounds: 100_000 }
+    }
+}
+
+/// What is done with one ball before the next one's turn.
+struct Turn {
+    ball: usize,
+    rounds: u64,
+    timed: bool,
+}
+
+impl FloorPlan {
+    /// All balls without counting, then all of them once more.
+    fn turns(self) -> impl Iterator<Item = Turn> {
+        [(self.warm_up, false), (self.rounds, true)].into_iter().flat_map(|(all, timed)| {
+            let up_to = move |ball: usize| all * ball as u64 / BALLS as u64;
+            (0..BALLS).map(move |ball| Turn { ball, rounds: up_to(ball + 1) - up_to(ball), timed })
+        })
     }
 }
 
@@ -53,20 +72,21 @@ impl Measured {
 pub(crate) fn measure(pair: &Pair, clock: Clock, plan: FloorPlan) -> Measured {
     pair.meet();
     let here = adds_per_cycle();
-    let ball = pair.region.word(Word::Ball);
     let mut samples = Samples::with_room(plan.rounds);
-    let mut number = before(pair, ball);
+    let mut numbers = before(pair);
     // RELAXED: the meeting published it.
     let there = f64::from_bits(pair.region.word(Word::Adds).load(Relaxed));
-    for _ in 0..plan.warm_up {
-        number = bounce(ball, number);
-    }
-    let mut before = clock.ticks();
-    for _ in 0..plan.rounds {
-        number = bounce(ball, number);
-        let now = clock.ticks();
-        samples.push(now.wrapping_sub(before));
-        before = now;
+    for turn in plan.turns() {
+        let (ball, number) = (pair.region.ball(turn.ball), &mut numbers[turn.ball]);
+        let mut before = clock.ticks();
+        for _ in 0..turn.rounds {
+            *number = bounce(ball, *number);
+            if turn.timed {
+                let now = clock.ticks();
+                samples.push(now.wrapping_sub(before));
+                before = now;
+            }
+        }
     }
     samples.settle();
     Measured { samples, adds_per_cycle: [here, there] }
@@ -77,22 +97,24 @@ pub(crate) fn answer(pair: &Pair, plan: FloorPlan) {
     pair.meet();
     // RELAXED: the meeting publishes it.
     pair.region.word(Word::Adds).store(adds_per_cycle().to_bits(), Relaxed);
-    let ball = pair.region.word(Word::Ball);
-    let mut number = before(pair, ball);
-    for _ in 0..plan.warm_up + plan.rounds {
-        await_number(ball, number + 1);
-        number += 2;
-        // SYNC bounced (pairs with `await_number`).
-        ball.store(number, Release);
+    let mut numbers = before(pair);
+    for turn in plan.turns() {
+        let (ball, number) = (pair.region.ball(turn.ball), &mut numbers[turn.ball]);
+        for _ in 0..turn.rounds {
+            await_number(ball, *number + 1);
+            *number += 2;
+            // SYNC bounced (pairs with `await_number`).
+            ball.store(*number, Release);
+        }
     }
 }
 
-/// Reads where the ball is before anybody moves it, and meets.
-fn before(pair: &Pair, ball: &AtomicU64) -> u64 {
+/// Reads where the balls are before anybody moves them, and meets.
+fn before(pair: &Pair) -> [u64; BALLS] {
     // RELAXED: the last bounce came before a meeting, and the next comes after this one.
-    let number = ball.load(Relaxed);
+    let numbers = std::array::from_fn(|nth| pair.region.ball(nth).load(Relaxed));
     pair.meet();
-    number
+    numbers
 }
 
 /// One round trip: says the next number, waits for the one after.

@@ -23,8 +23,15 @@ use rustix::fs::{
 
 use crate::error::{BenchError, Doing, Result};
 
-/// Bytes before the chunks: room for the words.
-const WORDS_BYTES: usize = 64 << 10;
+/// Bytes before the chunks: room for the words and the balls.
+const WORDS_BYTES: usize = 128 << 10;
+/// Where the balls begin, in bytes.
+const BALLS_AT: usize = 64 << 10;
+/// Lines that are bounced. Where a line lies decides how far it has to go, so that one alone says little of
+/// a ring's.
+pub(crate) const BALLS: usize = 16;
+/// Distance of two balls, in bytes: an odd number of lines, so that they lie anywhere.
+const BALL_BYTES: usize = 61 * 64;
 /// Distance of two words, in bytes: two cache lines, for the prefetcher fetches pairs.
 const LINE_BYTES: usize = 128;
 
@@ -33,7 +40,8 @@ pub(crate) const MOST_SEATS: usize = 120;
 const SEAT_LINES: usize = 4;
 const FIRST_SEAT: usize = 32;
 
-const _: () = assert!((FIRST_SEAT + MOST_SEATS * SEAT_LINES) * LINE_BYTES <= WORDS_BYTES);
+const _: () = assert!((FIRST_SEAT + MOST_SEATS * SEAT_LINES) * LINE_BYTES <= BALLS_AT);
+const _: () = assert!(BALLS_AT + BALLS * BALL_BYTES <= WORDS_BYTES);
 
 /// The words before the chunks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -43,8 +51,6 @@ pub(crate) enum Word {
     StarterArrived,
     /// Meetings the peer has come to.
     PeerArrived,
-    /// The line that is bounced.
-    Ball,
     /// How much of its core the peer's CPU has.
     Adds,
     /// A number for the peer.
@@ -116,6 +122,15 @@ impl Region {
     /// A word.
     pub(crate) fn word(&self, word: Word) -> &AtomicU64 {
         self.line(word as usize)
+    }
+
+    /// One of the lines that are bounced, `nth` below [`BALLS`].
+    pub(crate) fn ball(&self, nth: usize) -> &AtomicU64 {
+        assert!(nth < BALLS, "ball {nth}");
+        // SAFETY: in bounds: so far behind the start, a region is no shorter.
+        let address = unsafe { self.map.as_mut_ptr().add(BALLS_AT + nth * BALL_BYTES) };
+        // SAFETY: aligned to a line; else as in `line`.
+        unsafe { AtomicU64::from_ptr(address.cast()) }
     }
 
     /// A word of a line behind page 0, for measurements of lines as such; no chunks may lie there.

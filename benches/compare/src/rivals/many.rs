@@ -222,8 +222,9 @@ pub(crate) fn answer(pair: &Pair, task: &Task) -> Result<()> {
         |_, mut inlet| {
             consume(plan, &barrier, |max, look| {
                 inlet.take(max, Wait::Forever, |bytes| {
+                    // What is damaged is said at the end.
                     look(bytes);
-                    Ok(())
+                    None
                 })
             })
         },
