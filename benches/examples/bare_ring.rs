@@ -44,10 +44,11 @@ struct Line {
 impl Line {
     fn write(&self, stamp: u64) {
         self.payload.iter().for_each(|word| word.store(stamp, Relaxed));
-        // SYNC bare (pairs with `read`).
+        // SYNC bare (pairs with `wait`).
         self.stamp.store(stamp, Release);
     }
 
+    /// Waits until it says this; then it can be read.
     fn wait(&self, stamp: u64) {
         // SYNC bare (pairs with `write`).
         while self.stamp.load(Acquire) != stamp {
@@ -55,8 +56,7 @@ impl Line {
         }
     }
 
-    fn read(&self, stamp: u64) -> u64 {
-        self.wait(stamp);
+    fn read(&self) -> u64 {
         self.payload.iter().fold(0, |sum, word| sum ^ word.load(Relaxed))
     }
 }
@@ -137,7 +137,7 @@ fn ping_pong(cpus: [usize; 2], entries: Option<u64>, timed: bool, won: bool) -> 
             there[at(round)].write(2 * round);
             back[at(round)].wait(2 * round + 1);
             win(1, round);
-            black_box(back[at(round)].read(2 * round + 1));
+            black_box(back[at(round)].read());
             if timed {
                 black_box(Instant::now());
             }
@@ -148,7 +148,7 @@ fn ping_pong(cpus: [usize; 2], entries: Option<u64>, timed: bool, won: bool) -> 
         for round in 1..=WARM_UP + ROUNDS {
             there[at(round)].wait(2 * round);
             win(2, round);
-            black_box(there[at(round)].read(2 * round));
+            black_box(there[at(round)].read());
             win(3, round);
             back[at(round)].write(2 * round + 1);
         }
@@ -186,7 +186,7 @@ fn stream(cpus: [usize; 2], hand_back: bool, won: bool) -> f64 {
             if won {
                 readers.win(record);
             }
-            black_box(line.read(record));
+            black_box(line.read());
             if hand_back {
                 line.stamp.store(0, Relaxed); // RELAXED: ordered by `room`.
             }

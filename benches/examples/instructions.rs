@@ -27,6 +27,13 @@ fn ends(side: Side) -> (Producer, Consumer) {
     (ring.producer().expect("the producer's side"), ring.consumer().expect("the consumer's side"))
 }
 
+/// Puts what a counted function takes.
+fn fill(producer: &mut Producer, payload: &[u8]) {
+    for _ in 0..PACKETS {
+        producer.put(RecordKind::RAW, payload, Wait::No).expect("room");
+    }
+}
+
 /// Defines, for one mode, the functions that are counted.
 macro_rules! counted {
     ($mode:ident, $side:expr) => {
@@ -113,15 +120,11 @@ macro_rules! counted {
                     counted_get(&mut consumer, &mut got);
                     counted_put_many(&mut producer, &payloads);
                     counted_hold_many(&mut consumer);
-                    for _ in 0..PACKETS {
-                        producer.put(RecordKind::RAW, &payload, Wait::No).expect("room");
-                    }
+                    super::fill(&mut producer, &payload);
                     counted_get_many_with(&mut consumer);
                     counted_reserve(&mut producer, &payload);
                     counted_get_with(&mut consumer);
-                    for _ in 0..PACKETS {
-                        producer.put(RecordKind::RAW, &payload, Wait::No).expect("room");
-                    }
+                    super::fill(&mut producer, &payload);
                     counted_lease_many(&mut consumer, &mut leases);
                 }
             }

@@ -106,7 +106,7 @@ impl Rig {
             Err(Refused::Full) if self.ring.help_room() => self.ring.claim(cache, 1, me)?,
             other => other?,
         };
-        self.ring.write(&mut claim, 0, true, &[value]);
+        self.ring.write(&mut claim, true, &[value]);
         self.ring.commit(&claim, 0, 1, true);
         Ok(())
     }
@@ -120,7 +120,7 @@ impl Rig {
             Err(Refused::Full) if self.ring.help_room() => self.ring.claim_single(mine, 1, 1)?,
             other => other?,
         };
-        self.ring.write(&mut claim, 0, true, &[value]);
+        self.ring.write(&mut claim, true, &[value]);
         self.ring.commit_single(mine, &claim, 0, 1, true);
         Ok(())
     }
@@ -273,7 +273,7 @@ impl Rig {
         self.ring.help_room();
         for _ in 0..ENTRIES / 2 {
             let mut claim = self.ring.claim(&cache, 2, EVE).expect("an empty ring has room");
-            self.ring.write(&mut claim, 0, true, &[0]);
+            self.ring.write(&mut claim, true, &[0]);
             self.ring.commit(&claim, 0, 1, true);
         }
         assert_eq!(self.ring.claim(&cache, 1, EVE), Err(Refused::Full));

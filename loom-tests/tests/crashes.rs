@@ -298,7 +298,7 @@ impl<'a> Person<'a> {
         };
         assert_eq!(self.world.new_packet(), number);
         let inline = bytes.len() <= ring.geometry().inline_bytes();
-        ring.write(&mut claim, 0, inline, &bytes);
+        ring.write(&mut claim, inline, &bytes);
         match &mut self.producer {
             Some(mine) => ring.commit_single(mine, &claim, 0, bytes.len(), inline),
             None => ring.commit(&claim, 0, bytes.len(), inline),

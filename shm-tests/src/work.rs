@@ -173,7 +173,9 @@ fn consume_in_place(own: &mut Consumer, log: &mut Log) -> Result<u64, String> {
         let (mut before, mut fault) = (None, Ok(()));
         let mut read = |payload: &[u8], info: RecordInfo| {
             if fault.is_ok() {
-                fault = read_in_place(log, payload, info.delivery_count, &mut before);
+                fault = check(payload).and_then(|packet| {
+                    enter_read(log, packet, info.delivery_count, &mut before).map_err(io)
+                });
             }
         };
         let got = match max {
@@ -193,23 +195,27 @@ fn consume_in_place(own: &mut Consumer, log: &mut Log) -> Result<u64, String> {
     }
 }
 
-/// Enters a packet that is acknowledged as soon as this returns, and that the one `before` has been.
-fn read_in_place(
+/// Enters a packet that is read in place and acknowledged as soon as its reader returns, and that the one
+/// `before` has been.
+pub(crate) fn enter_read(
     log: &mut Log,
-    payload: &[u8],
+    (producer, number): (u64, u64),
     count: u32,
     before: &mut Option<Event>,
-) -> Result<(), String> {
-    before.take().map_or(Ok(()), |acked| log.write(acked)).map_err(io)?;
-    let (producer, number) = receive(log, payload, count)?;
-    log.write(Event::Acking { producer, number, count }).map_err(io)?;
+) -> std::io::Result<()> {
+    before.take().map_or(Ok(()), |acked| log.write(acked))?;
+    log.write(Event::Received { producer, number, count })?;
+    log.write(Event::Acking { producer, number, count })?;
     *before = Some(Event::Acked { producer, number, count });
     Ok(())
 }
 
+fn check(payload: &[u8]) -> Result<(u64, u64), String> {
+    accounting::check(payload).map_err(|what| format!("Corrupt {what}"))
+}
+
 fn receive(log: &mut Log, payload: &[u8], count: u32) -> Result<(u64, u64), String> {
-    let (producer, number) =
-        accounting::check(payload).map_err(|what| format!("Corrupt {what}"))?;
+    let (producer, number) = check(payload)?;
     log.write(Event::Received { producer, number, count }).map_err(io)?;
     Ok((producer, number))
 }

@@ -86,7 +86,7 @@ impl Core {
         let units = self.ring.units(payload.len());
         let mut claim = self.claim_multi(cache, units, wait)?;
         let inline = self.is_inline(payload.len());
-        self.ring.write(&mut claim, 0, inline, payload);
+        self.ring.write(&mut claim, inline, payload);
         self.stamp_time(&mut claim, 0);
         self.ring.commit(&claim, kind, payload.len(), inline);
         self.published();
@@ -182,7 +182,7 @@ impl Core {
         let units = self.ring.units(payload.len());
         let mut claim = self.ring.claim_single(mine, units, 1)?;
         let inline = self.is_inline(payload.len());
-        self.ring.write(&mut claim, 0, inline, payload);
+        self.ring.write(&mut claim, inline, payload);
         self.stamp_time(&mut claim, 0);
         self.ring.commit_single(mine, &claim, kind, payload.len(), inline);
         Ok(())

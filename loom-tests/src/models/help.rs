@@ -26,7 +26,7 @@ fn claim_dies(case: Case) {
             let died = die_at(case.point, || {
                 let cache = ProducerCache::default();
                 let mut claim = ann.ring.claim(&cache, 2, ANN).expect("there is room");
-                ann.ring.write(&mut claim, 0, true, &[10]);
+                ann.ring.write(&mut claim, true, &[10]);
                 ann.ring.commit(&claim, 0, 1, true);
             });
             assert!(died.is_none());

@@ -23,7 +23,7 @@ fn dead_writer(case: Case) {
     let rig = Rig::new(Multi, Multi);
     let cache = ProducerCache::default();
     let mut claim = rig.ring.claim(&cache, 1, ANN).expect("there is room");
-    rig.ring.write(&mut claim, 0, true, &[10]);
+    rig.ring.write(&mut claim, true, &[10]);
     let (ann, bob, eve) = (rig.clone(), rig.clone(), rig.clone());
     let ((), b, e) = case.three(
         move || {

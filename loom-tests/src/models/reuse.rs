@@ -147,7 +147,7 @@ fn cache_shared(case: Case) {
 /// Puts without help or a second look: with what the cache says, or the frontier as it is.
 fn put_once(rig: &Rig, cache: &ProducerCache, value: u8) -> bool {
     let Ok(mut claim) = rig.ring.claim(cache, 1, ANN) else { return false };
-    rig.ring.write(&mut claim, 0, true, &[value]);
+    rig.ring.write(&mut claim, true, &[value]);
     rig.ring.commit(&claim, 0, 1, true);
     true
 }
@@ -173,7 +173,7 @@ fn lap(rig: &Rig, me: u16) {
             Err(Refused::Full) => return,
             Err(other) => panic!("{other:?}"),
         };
-        rig.ring.write(&mut claim, 0, true, &[value]);
+        rig.ring.write(&mut claim, true, &[value]);
         rig.ring.commit(&claim, 0, 1, true);
         // The late one may have taken it.
         let Some(taken) = expect_taken(rig.ring.take(me)) else { return };
@@ -197,7 +197,7 @@ fn lap_while_claiming(case: Case) {
                     Err(Refused::Full) => break,
                     Err(other) => panic!("{other:?}"),
                 };
-                bob.ring.write(&mut claim, 0, true, &[value]);
+                bob.ring.write(&mut claim, true, &[value]);
                 bob.ring.commit(&claim, 0, 1, true);
                 let Some(taken) = expect_taken(bob.ring.take(BOB)) else { break };
                 bob.ring.release(&taken, BOB);

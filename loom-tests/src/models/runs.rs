@@ -78,15 +78,19 @@ pub(crate) const RUN_REUSE: Model = Model {
 };
 
 fn run_reuse(case: Case) {
+    // One by one, the second first: a record of a run is a record like others.
+    beside_a_full_ring(case, |ann| {
+        ann.take_two(ANN).iter().rev().map(|taken| ann.finish(taken, ANN)).collect()
+    });
+}
+
+/// One reads the oldest two, another what is behind them, while a producer waits for their room.
+fn beside_a_full_ring(case: Case, read_two: fn(&Rig) -> Vec<u8>) {
     let rig = Rig::new(Single, Multi);
     let mut producer = rig.producer_of(0..8);
     let (ann, bob, putting) = (rig.clone(), rig.clone(), rig.clone());
     let (a, b, put) = case.three(
-        move || {
-            let run = ann.take_two(ANN);
-            // One by one, the second first: a record of a run is a record like others.
-            run.iter().rev().map(|taken| ann.finish(taken, ANN)).collect::<Vec<u8>>()
-        },
+        move || read_two(&ann),
         move || bob.get(BOB),
         move || expect_put(putting.put_single(&mut producer, 30)),
     );
@@ -108,18 +112,11 @@ pub(crate) const RUN_READ: Model = Model {
 };
 
 fn run_read(case: Case) {
-    let rig = Rig::new(Single, Multi);
-    let mut producer = rig.producer_of(0..8);
-    let (ann, bob, putting) = (rig.clone(), rig.clone(), rig.clone());
-    let (a, b, put) = case.three(
-        move || ann.get_run(ANN),
-        move || bob.get(BOB),
-        move || expect_put(putting.put_single(&mut producer, 30)),
-    );
-    expect_order(&a);
-    let got: Vec<u8> = a.into_iter().chain(b).collect();
-    let put = (0..8).chain(put.then_some(30)).collect();
-    expect_same([got, values(&rig.drain())].concat(), put);
+    beside_a_full_ring(case, |ann| {
+        let got = ann.get_run(ANN);
+        expect_order(&got);
+        got
+    });
 }
 
 pub(crate) const RUN_ROOM: Model = Model {
@@ -140,7 +137,7 @@ fn run_room(case: Case) {
     let (ann, putting) = (rig.clone(), rig.clone());
     let put_once = |rig: &Rig, value: u8| match rig.ring.claim(&ProducerCache::default(), 2, EVE) {
         Ok(mut claim) => {
-            rig.ring.write(&mut claim, 0, true, &[value]);
+            rig.ring.write(&mut claim, true, &[value]);
             rig.ring.commit(&claim, 0, 1, true);
             true
         }
@@ -180,7 +177,7 @@ fn run_while_lapped(case: Case) {
             // Large ones, to be quick. The other may hold the places that they would come to.
             for value in 40..43 {
                 let Ok(mut claim) = bob.ring.claim_single(&mut producer, 2, 1) else { break };
-                bob.ring.write(&mut claim, 0, true, &[value]);
+                bob.ring.write(&mut claim, true, &[value]);
                 bob.ring.commit_single(&mut producer, &claim, 0, 1, true);
                 put.push(value);
                 got.extend(bob.get(BOB));

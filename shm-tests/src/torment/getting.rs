@@ -9,7 +9,7 @@ use ringway::routing::PacketRef;
 use super::{BATCH, Stop, ended, run, wait};
 use crate::accounting::{self, Event, Log};
 use crate::random::Random;
-use crate::work::{Getter, io};
+use crate::work::{Getter, enter_read, io};
 
 /// A delivery that was written down and not acknowledged.
 pub(super) struct Held {
@@ -116,7 +116,8 @@ fn get_in_place(from: &mut Getter<'_>, random: &mut Random, log: &mut Log) -> Re
     let (mut before, mut fault) = (None, Ok(()));
     let mut read = |payload: &[u8], info: RecordInfo| {
         if fault.is_ok() {
-            fault = read_in_place(log, payload, info, &mut before);
+            fault = check(info.kind, payload)
+                .and_then(|packet| Ok(enter_read(log, packet, info.delivery_count, &mut before)?));
         }
     };
     let got = match random.below(3) {
@@ -132,22 +133,6 @@ fn get_in_place(from: &mut Getter<'_>, random: &mut Random, log: &mut Log) -> Re
         Err(GetError::Empty | GetError::Draining { .. }) => Ok(false),
         Err(error) => Err(error.into()),
     }
-}
-
-/// Enters a packet that is acknowledged as soon as this returns, and that the one `before` has been.
-fn read_in_place(
-    log: &mut Log,
-    payload: &[u8],
-    info: RecordInfo,
-    before: &mut Option<Event>,
-) -> Result<(), Stop> {
-    before.take().map_or(Ok(()), |acked| log.write(acked))?;
-    let (producer, number) = check(info.kind, payload)?;
-    let count = info.delivery_count;
-    log.write(Event::Received { producer, number, count })?;
-    log.write(Event::Acking { producer, number, count })?;
-    *before = Some(Event::Acked { producer, number, count });
-    Ok(())
 }
 
 /// Takes what lies ready through an owned handle, and acknowledges all together. Says whether there was

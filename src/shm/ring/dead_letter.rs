@@ -59,8 +59,8 @@ impl Ring {
         payload: &[u8],
         history: &History,
     ) {
-        self.write(claim, 0, true, &history.pack());
-        self.write(claim, 0, false, payload);
+        self.write(claim, true, &history.pack());
+        self.write(claim, false, payload);
         let entry = self.memory().entry(claim.pos);
         let flags = u32::from(kind) | FLAG_IN_DATA | FLAG_DEAD_LETTER;
         // RELAXED, both: published by the stamp's Release (SYNC committed).

@@ -43,20 +43,20 @@ impl Ring {
         crate::sync::crash_point("write.after_copy");
     }
 
-    /// Copies a payload into the claimed record, or into record `i` of a claimed run.
+    /// Copies a payload into the claimed record.
     ///
     /// # Panics
     /// If it does not fit the ring's largest record.
     #[inline(always)]
-    pub fn write(&self, claim: &mut Claim, i: u64, inline: bool, bytes: &[u8]) {
+    pub fn write(&self, claim: &mut Claim, inline: bool, bytes: &[u8]) {
         self.assert_fits(inline, bytes.len());
         if inline {
-            Self::fill(self.memory().entry(claim.pos + i), bytes);
+            Self::fill(self.memory().entry(claim.pos), bytes);
             return;
         }
         #[cfg(not(loom))]
         {
-            let target = self.memory().payload_ptr(claim.pos + i, false);
+            let target = self.memory().payload_ptr(claim.pos, false);
             // SAFETY: in bounds: `assert_fits`, and units are contiguous up to a quarter of the
             // data region from every start, since the region is mapped twice. Exclusive as above.
             unsafe { core::ptr::copy_nonoverlapping(bytes.as_ptr(), target, bytes.len()) };
@@ -76,7 +76,7 @@ impl Ring {
         bytes: &[u8],
     ) {
         if IN_DATA {
-            self.write(claim, 0, false, bytes);
+            self.write(claim, false, bytes);
         } else {
             Self::fill(entry, bytes);
         }

@@ -210,7 +210,7 @@ impl Ring {
         if inline {
             Self::fill(entry, payload);
         } else {
-            self.write(&mut claim, 0, false, payload);
+            self.write(&mut claim, false, payload);
         }
         Self::describe_in(entry, kind, payload.len(), inline);
         self.prefetch_data_behind(&claim, payload.len(), inline);

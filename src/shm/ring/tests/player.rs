@@ -108,7 +108,7 @@ impl Player {
                     }
                     other => other?,
                 };
-                self.ring.write(&mut claim, 0, inline, bytes);
+                self.ring.write(&mut claim, inline, bytes);
                 self.ring.commit(&claim, 0, bytes.len(), inline);
             }
             Side::Single => {
@@ -118,7 +118,7 @@ impl Player {
                     }
                     other => other?,
                 };
-                self.ring.write(&mut claim, 0, inline, bytes);
+                self.ring.write(&mut claim, inline, bytes);
                 let len = bytes.len();
                 self.ring.commit_single(&mut self.producer, &claim, 0, len, inline);
             }
@@ -146,7 +146,7 @@ impl Player {
             return false;
         };
         let inline = self.ring.is_inline(bytes.len());
-        self.ring.write(&mut claim, 0, inline, bytes);
+        self.ring.write(&mut claim, inline, bytes);
         self.ring.commit_single(&mut self.producer, &claim, 0, bytes.len(), inline);
         true
     }
