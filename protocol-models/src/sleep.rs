@@ -62,6 +62,7 @@ pub(crate) enum Waiter {
     Wait { seen: u8 },
     Asleep { seen: u8 },
     ClearBit,
+    SomeoneLeft,
     LookAgain,
     LoadOthers,
     ClearOther { id: u8 },
@@ -216,8 +217,14 @@ impl Sleep {
             Waiter::Wait { seen } => Waiter::Asleep { seen },
             Waiter::ClearBit => {
                 w.bits[me] = false;
-                if self.mutant == Mutant::NoPassOn { Self::back(w, me) } else { Waiter::LookAgain }
+                if self.mutant == Mutant::NoPassOn {
+                    Self::back(w, me)
+                } else {
+                    Waiter::SomeoneLeft
+                }
             }
+            Waiter::SomeoneLeft if w.bits.contains(&true) => Waiter::LookAgain,
+            Waiter::SomeoneLeft => Self::back(w, me),
             Waiter::LookAgain if w.packets > 0 => Waiter::LoadOthers,
             Waiter::LookAgain => Self::back(w, me),
             Waiter::LoadOthers => match (0..PROCS).find(|i| *i != me && w.bits[*i]) {

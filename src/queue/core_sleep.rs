@@ -62,17 +62,23 @@ impl Core {
             }
             let woken = peers.sleep(seen, left.min(SLICE));
             crash_point("sleep.woken");
+            // For `leave`: the line comes while we look.
+            wait::prefetch(header, what);
             if woken == Woken::Interrupted && matches!(wait, Wait::Interruptible) {
                 break Err(Slept::Interrupted);
             }
-            let slice_over = woken != Woken::Rung || slice_began.elapsed() >= SLICE;
-            if slice_over {
-                slice_began = Instant::now();
-            }
             // What the wake was for is nearly always there to be seen. The barrier, which interrupts the
             // CPU of whoever rang, is only for those who sleep again.
-            if let Some(done) = look(slice_over) {
+            if woken == Woken::Rung
+                && let Some(done) = look(false)
+            {
                 break Ok(done);
+            }
+            if woken != Woken::Rung || slice_began.elapsed() >= SLICE {
+                slice_began = Instant::now();
+                if let Some(done) = look(true) {
+                    break Ok(done);
+                }
             }
             seen = doorbell();
             local.again(header, what, self.me);
@@ -85,14 +91,16 @@ impl Core {
 
     /// Whoever leaves a wait may have eaten a wake that another needs.
     fn pass_on(&self, what: For) {
-        let (summary, useful) = match what {
-            For::Records => {
-                (&self.header().shared.get_waiters, self.ring.waiting() != 0 || self.ring.hinted())
-            }
-            For::Room => (&self.header().shared.put_waiters, !self.ring.is_full()),
+        // First of all whether anybody is left: the line is at hand, and nearly always nobody is. The ring's
+        // own words lie with the other side.
+        if !wait::someone_is_left(self.header(), what) {
+            return;
+        }
+        let useful = match what {
+            For::Records => self.ring.waiting() != 0 || self.ring.hinted(),
+            For::Room => !self.ring.is_full(),
         };
-        // SYNC waiters.
-        if useful && summary.load(Acquire) != 0 {
+        if useful {
             wait::wake_one(self.header(), what, self.peers());
         }
     }

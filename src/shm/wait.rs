@@ -20,6 +20,7 @@
 use core::time::Duration;
 use std::sync::{Mutex, PoisonError};
 
+use crate::shm::cpu::prefetch_for_write;
 use crate::shm::layout::{RingHeader, WAITER_WORDS, WaiterLine};
 use crate::shm::peers::Peers;
 #[cfg(not(loom))]
@@ -92,10 +93,39 @@ pub fn barrier(header: &RingHeader, peers: &dyn Peers) {
     fence(SeqCst);
 }
 
+/// Asks for the line with the bits, for whoever is about to clear one: it was written by another CPU, and
+/// comes while something else is awaited.
+pub fn prefetch(header: &RingHeader, what: For) {
+    prefetch_for_write(core::ptr::from_ref(set(header, what).1).cast());
+}
+
+/// Says whether a participant is in the set, for one that has just left it and may have eaten another's
+/// wake. Whoever comes later looks at the ring itself.
+pub fn someone_is_left(header: &RingHeader, what: For) -> bool {
+    let (summary, line) = set(header, what);
+    // SYNC waiters.
+    let mut words = summary.load(Acquire);
+    while words != 0 {
+        // SYNC waiters.
+        if line.words[words.trailing_zeros() as usize % WAITER_WORDS].load(Acquire) != 0 {
+            return true;
+        }
+        words &= words - 1;
+    }
+    false
+}
+
 /// Wakes one waiter; all of its process's threads look again. Returns whether one was asleep.
 #[cold]
 pub fn wake_one(header: &RingHeader, what: For, peers: &dyn Peers) -> bool {
     let (summary, line) = set(header, what);
+    // Both lines were written by others last. It is often the same participant that sleeps.
+    prefetch(header, what);
+    #[cfg(not(loom))]
+    // RELAXED: advice.
+    if let Some(doorbell) = peers.doorbell(LAST_WOKEN.load(Relaxed) as u16) {
+        prefetch_for_write(core::ptr::from_ref(doorbell).cast());
+    }
     // Each turn of the loops clears a bit that was set; a hostile peer that keeps setting them
     // gets as many turns as there can be participants.
     for _ in 0..WAITER_WORDS {
@@ -118,8 +148,11 @@ pub fn wake_one(header: &RingHeader, what: For, peers: &dyn Peers) -> bool {
             let id = (index * 64) as u16 + bit.trailing_zeros() as u16;
             if ring_doorbell(peers, id) != 0 {
                 #[cfg(not(loom))]
-                // RELAXED: advice.
-                LAST_WAKE.store(crate::shm::os::monotonic_ns(), Relaxed);
+                {
+                    // RELAXED: advice, both.
+                    LAST_WOKEN.store(id.into(), Relaxed);
+                    LAST_WAKE.store(crate::shm::os::monotonic_ns(), Relaxed);
+                }
                 return true;
             }
             // Nobody slept there: awake already, or dead. Somebody else may need it.
@@ -141,6 +174,10 @@ const COMING_UP: Duration = Duration::from_micros(15);
 /// When this process last woke another, on `CLOCK_MONOTONIC`.
 #[cfg(not(loom))]
 static LAST_WAKE: AtomicU64 = AtomicU64::new(0);
+
+/// Whom this process last woke.
+#[cfg(not(loom))]
+static LAST_WOKEN: AtomicU32 = AtomicU32::new(0);
 
 /// Looks again and again while somebody whom this process has just woken comes up: the barrier, which
 /// interrupts every CPU that runs one of us, would hit it half-way, and double the time that takes.

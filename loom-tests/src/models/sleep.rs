@@ -41,11 +41,11 @@ fn wait_for<T>(
         }
         if let Some(found) = found {
             for rig in rings {
-                wait::unregister(rig.ring.memory().header(), what, me.me());
-            }
-            if more() && !mutant("not_passed_on") {
-                for rig in rings {
-                    wait::wake_one(rig.ring.memory().header(), what, me);
+                let header = rig.ring.memory().header();
+                wait::unregister(header, what, me.me());
+                let needed = || wait::someone_is_left(header, what) && more();
+                if !mutant("not_passed_on") && needed() {
+                    wait::wake_one(header, what, me);
                 }
             }
             return found;

@@ -54,7 +54,7 @@ pub(super) fn spec() -> Spec {
     Spec {
         name: "sleep-wake",
         about: "futex sleep, one wake-up per put, pass-on; slices when somebody dies",
-        min_states: 4_400_000,
+        min_states: 4_700_000,
         scenarios: [quiet(1), quiet(2), runs(), buffered(), sliced()].map(System::Sleep).to_vec(),
         mutants: vec![
             mutant("waiter bit set after the re-check", Mutant::BitAfterRecheck, buffered()),
