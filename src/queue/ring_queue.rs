@@ -205,6 +205,13 @@ impl RingQueue {
         Warm::of(std::ptr::from_ref(self).cast(), &self.core)
     }
 
+    /// Asks for what lies behind them, once they are there.
+    pub(crate) fn prefetch_put(&self) {
+        if !self.is_forked() {
+            self.core.ring.prefetch_put();
+        }
+    }
+
     pub(crate) fn is_forked(&self) -> bool {
         !self.core.is_here()
     }

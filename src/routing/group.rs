@@ -116,6 +116,14 @@ impl Target {
         Some(queue.warm().with(std::ptr::from_ref(self).cast(), size_of::<Self>()))
     }
 
+    /// Asks for what follows from that, once it is there.
+    #[inline]
+    fn prefetch_put(&self) {
+        if let Some(queue) = self.queue.get().and_then(|queue| queue.backend().ring()) {
+            queue.prefetch_put();
+        }
+    }
+
     pub(super) fn forget_queue(&mut self) {
         self.queue.take();
     }
@@ -168,28 +176,46 @@ pub(super) struct Group {
     pub(super) ahead: Ahead,
 }
 
-/// Two targets are drawn one packet ahead: what the choice between them depends on is asked for while
-/// this packet is put.
+/// So many targets, with some twenty lines each, a near cache keeps from one turn to the next.
+const FEW: usize = 32;
+
+/// Two targets are drawn two packets ahead: what the choice between them depends on is asked for while
+/// one packet is put, and where the place for the next record lies, which follows from it, while the next is.
 #[derive(Clone, Debug)]
 pub(super) struct Ahead {
-    pair: Option<(usize, usize)>,
+    /// Those of the next packet, and of the one after it.
+    drawn: Option<[(usize, usize); 2]>,
     warm: Vec<Option<Warm>>,
 }
 
 impl Ahead {
     /// For so many targets.
     pub(super) fn of(count: usize) -> Self {
-        Self { pair: None, warm: vec![None; count] }
+        Self { drawn: None, warm: vec![None; count] }
     }
 
-    /// The pair drawn before, for which another is drawn.
+    /// The pair drawn first, for which another is drawn.
     fn next(&mut self, targets: &[Target], random: &mut Random) -> (usize, usize) {
-        let pair = self.pair.unwrap_or_else(|| random.two_below(targets.len()));
-        let next = random.two_below(targets.len());
-        self.pair = Some(next);
-        self.fetch(targets, next.0);
-        self.fetch(targets, next.1);
+        let mut draw = || random.two_below(targets.len());
+        let [pair, next] = self.drawn.unwrap_or_else(|| [draw(), draw()]);
+        let last = draw();
+        self.drawn = Some([next, last]);
+        self.fetch(targets, last.0);
+        self.fetch(targets, last.1);
+        targets[next.0].prefetch_put();
+        targets[next.1].prefetch_put();
         pair
+    }
+
+    /// The same for targets that take turns, of which this one is next: asks for those of the next two packets,
+    /// where there are so many that a cache may have lost them since their last turn.
+    #[inline]
+    fn turn(&mut self, targets: &[Target], turn: usize) {
+        if targets.len() > FEW {
+            let after = |ahead: usize| (turn + ahead) % targets.len();
+            self.fetch(targets, after(2));
+            targets[after(1)].prefetch_put();
+        }
     }
 
     fn fetch(&mut self, targets: &[Target], index: usize) {
@@ -235,6 +261,7 @@ impl Group {
             PartitionStrategy::RoundRobin { skip_full } => {
                 let turn = self.position;
                 self.turn_after(turn);
+                self.ahead.turn(&self.targets, turn);
                 Ok(if skip_full { Selection::FirstFree(turn) } else { Selection::One(turn) })
             }
             PartitionStrategy::Hash => {

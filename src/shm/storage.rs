@@ -363,6 +363,13 @@ impl RingMemory {
         }
     }
 
+    /// Fetches the take word of a position for reading.
+    #[cfg(not(loom))]
+    #[inline(always)]
+    pub fn prefetch_take(&self, pos: u64) {
+        prefetch_for_read(self.takes.wrapping_add(pos as usize & self.mask).cast());
+    }
+
     /// Fetches the first bytes of a position's units for writing, ahead of their use; at most `MAX_AHEAD`.
     #[cfg(not(loom))]
     #[inline(always)]

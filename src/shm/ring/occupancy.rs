@@ -38,12 +38,23 @@ impl Ring {
     pub fn load(&self) -> f64 {
         let mut limit = self.reclaim_limit();
         let tail = self.load_tail().1.pos;
-        #[cfg(not(loom))]
-        self.memory.prefetch_place(tail);
         if self.geometry().consumers == Side::Multi {
             limit = self.passed_between(limit, self.head_pos()).min(tail);
         }
         self.occupied(tail.saturating_sub(limit).min(self.entries))
+    }
+
+    /// Fetches what a look at the load, and the put of a small record after it, will read and write beyond the
+    /// header, for one who knows early that both may come.
+    #[cfg(not(loom))]
+    #[inline]
+    pub fn prefetch_put(&self) {
+        let tail = self.load_tail().1.pos;
+        self.memory.prefetch_place(tail);
+        self.memory.prefetch_data_for_write(tail, 64);
+        if self.geometry().consumers == Side::Multi {
+            self.memory.prefetch_take(self.reclaim_limit());
+        }
     }
 
     fn occupied(&self, units: u64) -> f64 {
