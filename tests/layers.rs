@@ -13,7 +13,7 @@ const LAYERS: &[&[&str]] = &[
     // What the memory looks like.
     &["shm"],
     &["shm::layout"],
-    &["shm::ring::stamp"],
+    &["shm::ring::stamp", "shm::answer"],
     // What the system does, where a ring lies, what things are called.
     &["shm::peers", "shm::names", "shm::storage"],
     &["shm::os", "shm::ring", "shm::directory"],

@@ -9,10 +9,12 @@
 //! one to 4096 lines, next to one line that goes to and fro (the floor). Both once more with a look at the
 //! clock in every round trip, as `ringway-bench latency` has: a clock that is read in order keeps the CPU
 //! from going ahead, to fetch the line that is written next while it still waits for the answer. The floor
-//! is the mean of several lines: on some machines it depends on where a line lies. And once more with what
-//! many producers and many consumers cannot do without: each side wins its record by a compare-and-swap on
-//! a word of its own array, and moves its end of the ring by another. Stream: one side writes line after
-//! line, the other reads each, and writes into it, or not; or wins it first. Medians of five.
+//! is the mean of several lines: on some machines it depends on where a line lies. Once more with each side
+//! asking for the line that it will write as soon as it has seen the other's, as our ring does for answers. And
+//! that once more with what many producers and many consumers cannot do without: each side wins its record
+//! by a compare-and-swap on a word of its own array, and moves its end of the ring by another. Stream: one
+//! side writes line after line, the other reads each, and writes into it, or not; or wins it first. Medians of
+//! five.
 
 use std::hint::{black_box, spin_loop};
 use std::sync::Barrier;
@@ -53,6 +55,16 @@ impl Line {
         // SYNC bare (pairs with `write`).
         while self.stamp.load(Acquire) != stamp {
             spin_loop();
+        }
+    }
+
+    /// Asks for it, to be written.
+    fn fetch(&self) {
+        #[cfg(target_arch = "x86_64")]
+        #[allow(unsafe_code, reason = "the intrinsic would fetch it for reading")]
+        // SAFETY: prefetching accesses nothing in the sense of the memory model.
+        unsafe {
+            std::arch::asm!("prefetchw [{}]", in(reg) self, options(nostack, preserves_flags, readonly));
         }
     }
 
@@ -110,10 +122,21 @@ fn pair(cpus: [usize; 2], one: impl FnOnce() -> f64, other: impl FnOnce() + Send
     })
 }
 
+/// What is done beside writing and reading a line.
+#[derive(Clone, Copy, PartialEq)]
+struct Extra {
+    /// A look at the clock in every round.
+    timed: bool,
+    /// The line to be written is asked for when the other's has come.
+    early: bool,
+    /// Each record is won by its writer and by its reader.
+    won: bool,
+}
+
 /// One way of a ping-pong, in nanoseconds, over two rings of so many lines; or, with none, over single
-/// lines that go to and fro, one after another. Where `won`, each record is won by its writer and by its
-/// reader.
-fn ping_pong(cpus: [usize; 2], entries: Option<u64>, timed: bool, won: bool) -> f64 {
+/// lines that go to and fro, one after another.
+fn ping_pong(cpus: [usize; 2], entries: Option<u64>, extra: Extra) -> f64 {
+    let Extra { timed, early, won } = extra;
     let count = entries.unwrap_or(FLOOR_LINES * FLOOR_SPACING);
     let (there, other) = (lines(count), lines(count));
     let back = if entries.is_none() { &there } else { &other };
@@ -136,6 +159,9 @@ fn ping_pong(cpus: [usize; 2], entries: Option<u64>, timed: bool, won: bool) -> 
             win(0, round);
             there[at(round)].write(2 * round);
             back[at(round)].wait(2 * round + 1);
+            if early {
+                there[at(round + 1)].fetch();
+            }
             win(1, round);
             black_box(back[at(round)].read());
             if timed {
@@ -147,6 +173,9 @@ fn ping_pong(cpus: [usize; 2], entries: Option<u64>, timed: bool, won: bool) -> 
     pair(cpus, one, || {
         for round in 1..=WARM_UP + ROUNDS {
             there[at(round)].wait(2 * round);
+            if early {
+                back[at(round)].fetch();
+            }
             win(2, round);
             black_box(there[at(round)].read());
             win(3, round);
@@ -214,22 +243,25 @@ fn main() {
         }
     };
     let mut floors = [0.0; 2];
-    for (timed, won) in [(false, false), (true, false), (true, true)] {
-        let note = match (timed, won) {
-            (_, true) => ", each round timed, each record won",
-            (true, false) => ", each round timed",
-            _ => "",
-        };
-        if !won {
-            let (floor, least, most) = median(|| ping_pong(cpus, None, timed, false));
+    let plain = Extra { timed: false, early: false, won: false };
+    let timed = Extra { timed: true, ..plain };
+    let early = Extra { early: true, ..timed };
+    for (extra, note) in [
+        (plain, ""),
+        (timed, ", each round timed"),
+        (early, ", each round timed, asked for early"),
+        (Extra { won: true, ..early }, ", each round timed, asked for early, each record won"),
+    ] {
+        if !extra.early {
+            let (floor, least, most) = median(|| ping_pong(cpus, None, extra));
             println!(
                 "floor, one line to and fro       {floor:6.1} ns ({least:.1}–{most:.1}){note}"
             );
-            floors[usize::from(timed)] = floor;
+            floors[usize::from(extra.timed)] = floor;
         }
         for entries in [1, 4, 8, 16, 64, ENTRIES] {
-            let (mean, least, most) = median(|| ping_pong(cpus, Some(entries), timed, won));
-            let ratio = mean / floors[usize::from(timed)];
+            let (mean, least, most) = median(|| ping_pong(cpus, Some(entries), extra));
+            let ratio = mean / floors[usize::from(extra.timed)];
             println!(
                 "ping-pong, rings of {entries:4} lines   {mean:6.1} ns ({least:.1}–{most:.1})  {ratio:.2} x floor{note}"
             );

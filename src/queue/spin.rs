@@ -21,6 +21,8 @@
 
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 
+use crate::shm::answer;
+
 /// How long spinning has been worth it lately. One for each opened ring, shared by its threads.
 #[derive(Debug)]
 pub(crate) struct Spin {
@@ -89,6 +91,7 @@ impl Spin {
         }
         for _ in 0..looks.min(EAGER_LOOKS) {
             if let Some(found) = look() {
+                answer::fetch();
                 self.succeeded(looks);
                 return Some(found);
             }
@@ -97,6 +100,7 @@ impl Spin {
         let mut step = 1;
         for _ in EAGER_LOOKS..looks {
             if let Some(found) = look() {
+                answer::fetch();
                 self.succeeded(looks);
                 return Some(found);
             }

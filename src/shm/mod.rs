@@ -3,6 +3,7 @@
 // What processes share goes through `crate::sync`, where loom sees it.
 #![deny(clippy::disallowed_types, clippy::disallowed_methods)]
 
+pub(crate) mod answer;
 pub(crate) mod cpu;
 #[cfg(not(loom))]
 pub mod directory;

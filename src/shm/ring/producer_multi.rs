@@ -15,6 +15,7 @@
 use super::producer_single::PREFETCH_AHEAD;
 use super::stamp::{Mark, State};
 use super::{Claim, RETRY_LIMIT, Refused, Ring};
+use crate::shm::answer;
 use crate::shm::layout::RING_OPEN;
 use crate::sync::AtomicU64;
 use crate::sync::Ordering::{AcqRel, Acquire, Relaxed, Release};
@@ -281,6 +282,7 @@ impl Ring {
     pub(super) fn publish(&self, claim: &Claim, len: usize) {
         crate::sync::crash_point("commit.before_stamp");
         self.stamp_ready(claim.pos, claim.n);
+        answer::note_put(self.memory().entry(claim.pos), claim.n);
         crate::sync::crash_point("commit.after_stamp");
         self.count_put(claim.n - 1, len as u64);
     }

@@ -12,6 +12,7 @@
 use super::producer_multi::HIGH_WATER_STEP;
 use super::stamp::{Mark, State};
 use super::{Claim, Refused, Ring};
+use crate::shm::answer;
 use crate::shm::layout::{Entry, ProducerLine, RING_OPEN};
 use crate::sync::Ordering::{Acquire, Relaxed, Release};
 use crate::sync::light_barrier;
@@ -146,6 +147,7 @@ impl Ring {
             return PlainPut::Unfinished;
         }
         self.step_tail(line, mine, (1, 1), payload.len() as u64);
+        answer::note_put(entry, 1);
         PlainPut::Done
     }
 
@@ -336,6 +338,7 @@ impl Ring {
             n => self.bits.pack(State::Ready, claim.pos, n, 0),
         };
         Self::stamp(entry, ready);
+        answer::note_put(entry, claim.n);
         self.prefetch_data_behind(claim, len, inline);
         self.put_behind(mine, claim.n, 1, len as u64);
     }

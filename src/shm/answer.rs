@@ -1,0 +1,121 @@
+//! Asking early for the line that an answer will be written to.
+//!
+//! Whoever waits for an answer has looked at the entry where it will stand, so both CPUs have its line,
+//! and whoever answers must first take it back: half as long again as the answer's way. It can be asked for
+//! when the question is seen, and comes while that is read and answered. A question and its answer lie in
+//! different rings, so each thread remembers where its first put after a wait ended. If the first one after
+//! the next wait begins right there, it answers, and nobody else puts there: from then on, the entry behind is
+//! asked for at the end of each wait, until a put goes elsewhere, or none comes.
+//!
+//! An address only, never followed: a stale one costs a line that was fetched for nothing.
+
+#[cfg(not(loom))]
+use core::cell::Cell;
+
+#[cfg(not(loom))]
+use crate::shm::cpu::prefetch_for_write;
+use crate::shm::layout::Entry;
+
+/// No put has come since the last wait.
+#[cfg(not(loom))]
+const WAITED: usize = 1;
+/// The last put began where the one before had ended.
+#[cfg(not(loom))]
+const ANSWERS: usize = 2;
+/// What else there is: the end of the first put after a wait.
+#[cfg(not(loom))]
+const END: usize = !(align_of::<Entry>() - 1);
+
+#[cfg(not(loom))]
+thread_local! {
+    static LAST: Cell<usize> = const { Cell::new(0) };
+}
+
+/// To be called by a put, with the record's first entry, when it is stamped. Stores nothing where no wait went
+/// before: a store more would slow a stream down.
+#[inline(always)]
+pub(crate) fn note_put(entry: *const Entry, entries: u64) {
+    #[cfg(not(loom))]
+    if LAST.get() & WAITED != 0 {
+        note_first_put(entry, entries);
+    }
+    #[cfg(loom)]
+    let _ = (entry, entries);
+}
+
+#[cfg(not(loom))]
+#[inline]
+fn note_first_put(entry: *const Entry, entries: u64) {
+    let start = entry.addr();
+    let end = start.wrapping_add(entries as usize * size_of::<Entry>());
+    LAST.set(end | if LAST.get() & END == start { ANSWERS } else { 0 });
+}
+
+/// To be called when a wait for a record has ended, as soon as possible.
+#[cfg(not(loom))]
+#[inline]
+pub(crate) fn fetch() {
+    if let Some(place) = note_wait() {
+        prefetch_for_write(core::ptr::without_provenance(place));
+    }
+}
+
+/// Where the answer will go, if this thread answers.
+#[cfg(not(loom))]
+#[inline]
+fn note_wait() -> Option<usize> {
+    let last = LAST.get();
+    LAST.set(if last & WAITED != 0 { WAITED } else { last & END | WAITED });
+    (last & ANSWERS != 0).then_some(last & END)
+}
+
+#[cfg(all(test, not(loom)))]
+mod tests {
+    use super::*;
+
+    /// What the waits of a thread of its own expect, each followed by puts of one entry at these places.
+    fn expected(puts: &'static [&'static [usize]]) -> Vec<Option<usize>> {
+        let at = |place: usize| core::ptr::without_provenance(place * size_of::<Entry>());
+        let run = move || {
+            let one_wait = |places: &&[usize]| {
+                let place = note_wait();
+                places.iter().for_each(|place| note_put(at(*place), 1));
+                place.map(|place| place / size_of::<Entry>())
+            };
+            puts.iter().map(one_wait).collect()
+        };
+        std::thread::spawn(run).join().expect("no panic")
+    }
+
+    #[test]
+    fn an_answer_is_expected_behind_the_last_after_two_in_a_row() {
+        assert_eq!(expected(&[&[7], &[8], &[9], &[10]]), [None, None, Some(9), Some(10)]);
+    }
+
+    #[test]
+    fn nothing_is_expected_of_a_thread_that_only_waits_puts_elsewhere_or_is_not_alone() {
+        assert_eq!(expected(&[&[], &[], &[], &[]]), [None; 4]);
+        assert_eq!(expected(&[&[7], &[8], &[40], &[41], &[]])[3..], [None, Some(42)]);
+        assert_eq!(expected(&[&[7], &[8], &[], &[9], &[10]]), [None, None, Some(9), None, None]);
+        assert_eq!(expected(&[&[7], &[9], &[11], &[13]]), [None; 4]);
+    }
+
+    #[test]
+    fn a_burst_after_each_wait_is_no_answer() {
+        assert_eq!(expected(&[&[7, 8, 9], &[10, 11, 12], &[13, 14]]), [None; 3]);
+    }
+
+    #[test]
+    fn a_record_of_several_entries_ends_behind_all_of_them() {
+        let at = |place: usize| core::ptr::without_provenance(place * size_of::<Entry>());
+        let run = move || {
+            for start in [8, 12] {
+                note_wait();
+                note_put(at(start), 4);
+            }
+            note_wait()
+        };
+        let place = std::thread::spawn(run).join().expect("no panic");
+        assert_eq!(place, Some(16 * size_of::<Entry>()));
+    }
+}
