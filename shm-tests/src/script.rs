@@ -33,6 +33,7 @@
 //! | `at NANOSECONDS COMMAND` | runs it at that time of `CLOCK_MONOTONIC` |
 //! | `both Q JSON` | opens, gets one now (the answer), puts `from-child` |
 //! | `fork COMMAND` | what a forked child answers, which then drops all it inherited |
+//! | `fork-in-reader Q MAX` | `ok COUNT END`: reads up to so many in place; a child is forked inside the reader |
 //! | `fork-hold` | `ok PID`: a child that holds what it inherited until the test lets go of stdin |
 //! | `fork-storm COUNT JSON` | `ok PID…`: such children, forked while another thread attaches and leaves |
 //! | `pid` | `ok PID`: its own, as it knows it |
@@ -163,6 +164,10 @@ impl Script {
                 self.run_verb(verb, words)
             }
             "fork" => fork::run_in_child(self, words.0),
+            "fork-in-reader" => {
+                let (name, max) = (words.next()?, words.number()?);
+                fork::fork_in_reader(self, name, max as usize)
+            }
             "fork-hold" => fork::hold_in_child(),
             "fork-storm" => {
                 let count = words.number()?;

@@ -9,8 +9,9 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::signal::{Signal, kill};
+use nix::sys::wait::WaitStatus;
 use nix::unistd::{ForkResult, fork, getpid, getppid};
-use ringway::queue::QueueDescriptor;
+use ringway::queue::{QueueDescriptor, RecordInfo, Wait};
 use ringway::shm::directory::Directory;
 use ringway::shm::segment::Segment;
 
@@ -44,6 +45,45 @@ pub(super) fn run_in_child(script: &mut Script, command: &str) -> Answer {
             }
         }
     }
+}
+
+/// Reads up to `max` records in place, and makes a child inside the reader of the first, which leaves the
+/// reader as well, drops all it inherited and ends; says how many were read here, and how the child ended.
+pub(super) fn fork_in_reader(script: &mut Script, name: &str, max: usize) -> Answer {
+    let consumer = script.consumers.get_mut(name).ok_or("Usage: no consumer")?;
+    let parent = getpid();
+    let mut ended = None;
+    let mut read = |_: &[u8], _: RecordInfo| {
+        if ended.is_none() {
+            // SAFETY: this process has one thread, so the child finds no lock held by another.
+            ended = Some(match unsafe { fork() } {
+                Ok(ForkResult::Child) => {
+                    die_with(parent);
+                    String::new()
+                }
+                Ok(ForkResult::Parent { child }) => {
+                    // Whatever harm it can do is done before we leave the reader.
+                    format!(
+                        "{:?}",
+                        nix::sys::wait::waitpid(child, None).map(|end| match end {
+                            WaitStatus::Exited(_, code) => format!("exited {code}"),
+                            other => format!("{other:?}"),
+                        })
+                    )
+                }
+                Err(error) => err(error),
+            });
+        }
+    };
+    let got = match max {
+        1 => consumer.get_with(Wait::No, &mut read).map(|()| 1),
+        _ => consumer.get_many_with(max, Wait::No, &mut read),
+    };
+    if getpid() != parent {
+        *script = Script::default();
+        std::process::exit(0);
+    }
+    Ok(format!("{} {}", got.map_err(err)?, ended.unwrap_or_default()))
 }
 
 /// Makes a child that holds all it inherited, and outlives its parent; it ends when the test closes

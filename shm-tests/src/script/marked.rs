@@ -24,22 +24,29 @@ pub(super) fn run(script: &mut Script, words: &mut Words<'_>) -> Answer {
             place.copy_from_slice(payload);
             place.commit().map_err(err)?;
             let len = consumer.get_with(Wait::No, |bytes, _| bytes.len()).map_err(err)?;
-            if out != payload || len != payload.len() {
+            let many = [payload; 3];
+            let (put, error) = producer.put_many(RecordKind::RAW, &many, Wait::No);
+            error.map_or(Ok(()), |error| Err(err(error)))?;
+            // Those of several units come one by one.
+            let (mut count, mut read) = (0, 0);
+            while count < put {
+                count += consumer
+                    .get_many_with(put, Wait::No, |bytes, _| read += bytes.len())
+                    .map_err(err)?;
+            }
+            if out != payload || len != payload.len() || (count, read) != (3, 3 * payload.len()) {
                 return Err("Wrong".into());
             }
         }
         Ok(())
     };
     // What is looked at only now and then (the limit, the high-water mark) has been looked at.
-    for _ in 0..100 {
-        round()?;
-    }
+    let warm = (0..100).try_for_each(|_| round());
+    // Whatever went wrong: the tracer waits for both.
     kill(myself, Signal::SIGWINCH).map_err(err)?;
-    for _ in 0..rounds {
-        round()?;
-    }
+    let marked = (0..rounds).try_for_each(|_| round());
     kill(myself, Signal::SIGWINCH).map_err(err)?;
-    Ok(String::new())
+    warm.and(marked).map(|()| String::new())
 }
 
 /// Sends packets through a router, or puts the same bytes without one (`ROUTED` is 0), between two

@@ -58,6 +58,28 @@ fn a_child_with_an_inherited_handle_hears_forked_and_harms_nothing() {
 }
 
 #[test]
+fn a_child_forked_inside_a_reader_leaves_it_and_acknowledges_nothing() {
+    for (name, producers, consumers) in MODES {
+        let place = place();
+        let queue = place.queue(name, small(producers, consumers));
+        let mut parent = place.peer();
+        parent.open(&queue);
+        parent.ok("consumer q");
+        for round in 0..3 {
+            parent.ok("put_many q 4 x");
+            // One alone, three in one go.
+            for max in [1, 3] {
+                let got = parent.ok(format!("fork-in-reader q {max}"));
+                assert_eq!(got, format!("{max} Ok(\"exited 0\")"), "{name}, round {round}");
+            }
+            assert_eq!((queue.qsize().unwrap(), queue.in_flight().unwrap()), (0, 0), "{name}");
+        }
+        parent.ok("put q last");
+        assert_eq!(parent.ok("get q now"), "last 1", "{name}");
+    }
+}
+
+#[test]
 fn a_child_opens_the_queue_anew() {
     let place = place();
     let queue = place.queue("anew", mpmc());
