@@ -205,7 +205,7 @@ pub(crate) const TWO_RINGS: Model = Model {
     name: "sleep_two_rings",
     promise: "a consumer that waits on two rings with one doorbell sleeps through neither",
     bound: Some(1),
-    min_iterations: 2000,
+    min_iterations: 1900,
     without: &[],
     points: &[],
     mutants: &["barrier_missing", "light_barrier_missing", "doorbell_read_last"],
