@@ -75,11 +75,16 @@ mod tests {
 
     /// What the waits of a thread of its own expect, each followed by puts of one entry at these places.
     fn expected(puts: &'static [&'static [usize]]) -> Vec<Option<usize>> {
+        expected_of(1, puts)
+    }
+
+    /// The same with puts of so many entries.
+    fn expected_of(entries: u64, puts: &'static [&'static [usize]]) -> Vec<Option<usize>> {
         let at = |place: usize| core::ptr::without_provenance(place * size_of::<Entry>());
         let run = move || {
             let one_wait = |places: &&[usize]| {
                 let place = note_wait();
-                places.iter().for_each(|place| note_put(at(*place), 1));
+                places.iter().for_each(|place| note_put(at(*place), entries));
                 place.map(|place| place / size_of::<Entry>())
             };
             puts.iter().map(one_wait).collect()
@@ -107,15 +112,6 @@ mod tests {
 
     #[test]
     fn a_record_of_several_entries_ends_behind_all_of_them() {
-        let at = |place: usize| core::ptr::without_provenance(place * size_of::<Entry>());
-        let run = move || {
-            for start in [8, 12] {
-                note_wait();
-                note_put(at(start), 4);
-            }
-            note_wait()
-        };
-        let place = std::thread::spawn(run).join().expect("no panic");
-        assert_eq!(place, Some(16 * size_of::<Entry>()));
+        assert_eq!(expected_of(4, &[&[8], &[12], &[]]), [None, None, Some(16)]);
     }
 }

@@ -10,7 +10,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::signal::{Signal, kill};
 use nix::sys::wait::WaitStatus;
-use nix::unistd::{ForkResult, fork, getpid, getppid};
+use nix::unistd::{ForkResult, Pid, fork, getpid, getppid};
 use ringway::queue::{QueueDescriptor, RecordInfo, Wait};
 use ringway::shm::directory::Directory;
 use ringway::shm::segment::Segment;
@@ -54,26 +54,7 @@ pub(super) fn fork_in_reader(script: &mut Script, name: &str, max: usize) -> Ans
     let parent = getpid();
     let mut ended = None;
     let mut read = |_: &[u8], _: RecordInfo| {
-        if ended.is_none() {
-            // SAFETY: this process has one thread, so the child finds no lock held by another.
-            ended = Some(match unsafe { fork() } {
-                Ok(ForkResult::Child) => {
-                    die_with(parent);
-                    String::new()
-                }
-                Ok(ForkResult::Parent { child }) => {
-                    // Whatever harm it can do is done before we leave the reader.
-                    format!(
-                        "{:?}",
-                        nix::sys::wait::waitpid(child, None).map(|end| match end {
-                            WaitStatus::Exited(_, code) => format!("exited {code}"),
-                            other => format!("{other:?}"),
-                        })
-                    )
-                }
-                Err(error) => err(error),
-            });
-        }
+        ended.get_or_insert_with(|| fork_here(parent));
     };
     let got = match max {
         1 => consumer.get_with(Wait::No, &mut read).map(|()| 1),
@@ -84,6 +65,25 @@ pub(super) fn fork_in_reader(script: &mut Script, name: &str, max: usize) -> Ans
         std::process::exit(0);
     }
     Ok(format!("{} {}", got.map_err(err)?, ended.unwrap_or_default()))
+}
+
+/// Forks, and returns in both: in the parent how the child ended, when it has.
+fn fork_here(parent: Pid) -> String {
+    // SAFETY: this process has one thread, so the child finds no lock held by another.
+    match unsafe { fork() } {
+        Ok(ForkResult::Child) => {
+            die_with(parent);
+            String::new()
+        }
+        Ok(ForkResult::Parent { child }) => {
+            let ended = nix::sys::wait::waitpid(child, None).map(|end| match end {
+                WaitStatus::Exited(_, code) => format!("exited {code}"),
+                other => format!("{other:?}"),
+            });
+            format!("{ended:?}")
+        }
+        Err(error) => err(error),
+    }
 }
 
 /// Makes a child that holds all it inherited, and outlives its parent; it ends when the test closes
@@ -138,7 +138,7 @@ pub(super) fn storm(count: u64, json: &str) -> Answer {
     })
 }
 
-fn die_with(parent: nix::unistd::Pid) {
+fn die_with(parent: Pid) {
     let asked = nix::sys::prctl::set_pdeathsig(Signal::SIGKILL);
     if asked.is_err() || getppid() != parent {
         std::process::exit(1);

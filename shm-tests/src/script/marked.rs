@@ -14,7 +14,6 @@ pub(super) fn run(script: &mut Script, words: &mut Words<'_>) -> Answer {
     let producer = script.producers.get_mut(name).ok_or("Usage: no producer")?;
     let consumer = script.consumers.get_mut(name).ok_or("Usage: no consumer")?;
     let mut out = Vec::with_capacity(4096);
-    let myself = getpid();
     let mut round = || -> Result<(), String> {
         for payload in [&[7; 32][..], &[8; 200]] {
             producer.put(RecordKind::RAW, payload, Wait::Forever).map_err(err)?;
@@ -40,13 +39,7 @@ pub(super) fn run(script: &mut Script, words: &mut Words<'_>) -> Answer {
         }
         Ok(())
     };
-    // What is looked at only now and then (the limit, the high-water mark) has been looked at.
-    let warm = (0..100).try_for_each(|_| round());
-    // Whatever went wrong: the tracer waits for both.
-    kill(myself, Signal::SIGWINCH).map_err(err)?;
-    let marked = (0..rounds).try_for_each(|_| round());
-    kill(myself, Signal::SIGWINCH).map_err(err)?;
-    warm.and(marked).map(|()| String::new())
+    between_signals(rounds, &mut round)
 }
 
 /// Sends packets through a router, or puts the same bytes without one (`ROUTED` is 0), between two
@@ -73,14 +66,17 @@ pub(super) fn route(script: &mut Script, words: &mut Words<'_>) -> Answer {
         room.copy_from_slice(&bytes);
         room.commit().map_err(err)
     };
-    for _ in 0..100 {
-        send()?;
-    }
+    between_signals(rounds, &mut send)
+}
+
+/// Does something often, and so many times more between two signals to this process.
+fn between_signals(rounds: u64, step: &mut dyn FnMut() -> Result<(), String>) -> Answer {
     let myself = getpid();
+    // What is looked at only now and then (the limit, the high-water mark) has been looked at.
+    let warm = (0..100).try_for_each(|_| step());
+    // Whatever went wrong: the tracer waits for both.
     kill(myself, Signal::SIGWINCH).map_err(err)?;
-    for _ in 0..rounds {
-        send()?;
-    }
+    let marked = (0..rounds).try_for_each(|_| step());
     kill(myself, Signal::SIGWINCH).map_err(err)?;
-    Ok(String::new())
+    warm.and(marked).map(|()| String::new())
 }

@@ -142,12 +142,12 @@ impl Ring {
         Self::describe_in(entry, kind, payload.len(), !IN_DATA);
         crate::sync::crash_point("commit_single.before_stamp");
         Self::stamp(entry, mine.ready);
+        answer::note_put(entry, 1);
         self.prefetch_data_behind(&claim, payload.len(), !IN_DATA);
         if claim.pos + 1 >= mine.turn_at {
             return PlainPut::Unfinished;
         }
         self.step_tail(line, mine, (1, 1), payload.len() as u64);
-        answer::note_put(entry, 1);
         PlainPut::Done
     }
 
