@@ -185,11 +185,15 @@ impl Core {
         Some(info)
     }
 
-    /// Spins for something at the head where the caller may wait for it; says whether there is.
+    /// Spins for something at the head where the caller may wait for it; says whether there is. What lies
+    /// there already, and was left by a short way for its length, is not waited for.
     #[inline(never)]
     pub(crate) fn spin_for_head(&self, wait: Wait) -> bool {
         if wait == Wait::No || !self.is_here() {
             return false;
+        }
+        if self.ring.stamped_at_head() {
+            return true;
         }
         self.spin.pace_at(self.ring.head_pos());
         self.spin.for_record(|| self.ring.stamped_at_head().then_some(())).is_some()
@@ -254,11 +258,15 @@ impl Core {
     }
 
     /// Spins for the single consumer's next record where the caller may wait for it; says whether
-    /// there is something to look at.
+    /// there is something to look at. What lies there already, and was left by a short way for its length,
+    /// is not waited for.
     #[inline(never)]
     pub(crate) fn spin_for_next(&self, mine: &mut SingleConsumer, wait: Wait) -> bool {
         if wait == Wait::No || !self.is_here() {
             return false;
+        }
+        if self.ring.stamped_at_cursor(mine) {
+            return true;
         }
         if !self.spin.pace_at(mine.next_pos()) {
             mine.comes_alone();

@@ -156,13 +156,13 @@ impl Core {
         wait: Wait,
     ) -> Result<(), PutError> {
         self.check_put(payload.len())?;
-        if wait != Wait::No && self.ring.room_is_scarce(mine, 1) {
-            self.spin.pace_room(self.capacity(1));
+        let units = self.ring.units(payload.len());
+        if wait != Wait::No && self.ring.room_is_scarce(mine, units) {
+            self.spin.pace_room(self.capacity(units));
         }
         match self.try_put_single(mine, kind, payload) {
             Ok(()) => {}
             Err(refused) => {
-                let units = self.ring.units(payload.len());
                 self.wait_for_room(refused, units, wait, || {
                     self.try_put_single(mine, kind, payload)
                 })?;

@@ -185,3 +185,42 @@ impl Spin {
         self.looks.store(next, Ordering::Relaxed);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::Ordering;
+    use crate::queue::{QueueConfig, QueueDescriptor, RecordKind, Wait};
+    use crate::shm::storage::Side;
+
+    #[test]
+    fn a_record_that_is_there_is_not_waited_for_whatever_its_length() {
+        for side in [Side::Single, Side::Multi] {
+            let config = QueueConfig {
+                capacity_packets: Some(64),
+                capacity_bytes: Some(64 * 64),
+                producers: side,
+                consumers: side,
+                ..QueueConfig::default()
+            };
+            let queue = QueueDescriptor::local_unnamed()
+                .and_then(|queue| queue.with_config(config))
+                .and_then(|queue| queue.queue())
+                .unwrap();
+            let ring = queue.backend().ring().unwrap();
+            let (mut producer, mut consumer) = (ring.producer().unwrap(), ring.consumer().unwrap());
+            // In its entry, in one unit, in several.
+            let lengths = [32, 60, 200, 500];
+            for len in lengths {
+                producer.put(RecordKind::RAW, &vec![7; len], Wait::No).unwrap();
+            }
+            for len in lengths {
+                let mut got = Vec::new();
+                consumer.get_into(&mut got, Wait::Forever).unwrap();
+                assert_eq!(got.len(), len);
+            }
+            // A wait for the record at 0 would leave no trace, one for any other would.
+            let waited_at = consumer.core.spin.waited_at.load(Ordering::Relaxed);
+            assert_eq!(waited_at, 0, "{side:?}: waited for what was there");
+        }
+    }
+}

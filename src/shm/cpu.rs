@@ -1,4 +1,4 @@
-//! Prefetches: instructions that change when something happens, and never what.
+//! Prefetches, instructions that change when something happens, and never what; and what CPU this is.
 
 #![allow(unsafe_code, reason = "one of the named places: instructions that have no safe cover")]
 
@@ -35,4 +35,21 @@ pub(crate) fn prefetch_for_read(line: *const u8) {
     }
     #[cfg(not(any(target_arch = "x86_64", target_arch = "aarch64")))]
     let _ = line;
+}
+
+/// Says whether a line that another CPU has written is ours alone once we have read it, as if we had written it,
+/// too: so on Intel's servers. Elsewhere both have it then. `cargo run --release -p ringway-bench --example
+/// bare_ring` shows it.
+#[cfg(not(loom))]
+pub(crate) fn reading_takes_lines() -> bool {
+    #[cfg(target_arch = "x86_64")]
+    {
+        static INTEL: std::sync::OnceLock<bool> = std::sync::OnceLock::new();
+        *INTEL.get_or_init(|| {
+            let leaf = core::arch::x86_64::__cpuid(0);
+            [leaf.ebx, leaf.edx, leaf.ecx].map(u32::to_le_bytes).concat() == b"GenuineIntel"
+        })
+    }
+    #[cfg(not(target_arch = "x86_64"))]
+    false
 }

@@ -380,6 +380,16 @@ impl RingMemory {
         }
     }
 
+    /// As [`RingMemory::prefetch_data_for_write`], for reading.
+    #[cfg(not(loom))]
+    #[inline(always)]
+    pub fn prefetch_data_for_read(&self, pos: u64, bytes: usize) {
+        let start = self.payload_ptr(pos, false);
+        for offset in (0..bytes.min(MAX_AHEAD)).step_by(64) {
+            prefetch_for_read(start.wrapping_add(offset));
+        }
+    }
+
     /// Copies the first bytes of the record at `pos`, whoever owns it, for somebody who only looks.
     ///
     /// They may be half of one record and half of the next: the caller checks, after a fence, that

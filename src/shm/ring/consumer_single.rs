@@ -76,6 +76,12 @@ impl SingleConsumer {
         self.alone = self.pos;
     }
 
+    /// Says whether this record came alone.
+    #[inline(always)]
+    pub(super) fn came_alone(&self, taken: &Taken) -> bool {
+        taken.pos == self.alone
+    }
+
     /// Says whether dead letters are kept here that found no room.
     #[inline(always)]
     #[must_use]

@@ -36,6 +36,7 @@ mod occupancy;
 mod payload;
 mod producer_multi;
 mod producer_single;
+mod read_ahead;
 mod run;
 pub mod stamp;
 mod stats;
@@ -76,6 +77,10 @@ pub struct Ring {
     inline_bytes: usize,
     /// Longest payload of a record of one unit.
     unit_payload: usize,
+    /// Longest record whose lines are handed back.
+    hand_back_max: usize,
+    /// How far a consumer reads ahead.
+    units_ahead: u64,
     max_payload: usize,
     /// What events call it; empty where nobody said.
     label: Box<str>,
@@ -198,6 +203,8 @@ impl Ring {
                 .min(geometry.max_payload())
                 .max(geometry.inline_bytes()),
             max_payload: geometry.max_payload(),
+            hand_back_max: payload::hand_back_max(),
+            units_ahead: read_ahead::units_ahead(geometry.unit_bytes),
             memory,
             label: Box::default(),
         }

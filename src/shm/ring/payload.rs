@@ -10,6 +10,8 @@
 
 use super::{Claim, Ring, Taken};
 #[cfg(not(loom))]
+use crate::shm::cpu::reading_takes_lines;
+#[cfg(not(loom))]
 use crate::shm::layout::INLINE_BYTES_TIMESTAMPED;
 use crate::shm::layout::{Entry, INLINE_BYTES};
 use crate::sync::Ordering::Relaxed;
@@ -18,6 +20,15 @@ use crate::sync::Ordering::Relaxed;
 /// second-level cache.
 #[cfg(not(loom))]
 const HAND_BACK_MAX: usize = 256 * 1024;
+
+/// The same on this CPU: none where a line is ours alone for having been read.
+pub(super) fn hand_back_max() -> usize {
+    #[cfg(not(loom))]
+    let max = if reading_takes_lines() { 0 } else { HAND_BACK_MAX };
+    #[cfg(loom)]
+    let max = 0;
+    max
+}
 
 impl Ring {
     #[inline(always)]
@@ -181,7 +192,7 @@ impl Ring {
     #[cfg(not(loom))]
     #[inline(always)]
     fn rewrite_lines(&self, taken: &Taken) {
-        if taken.is_inline() || taken.len() > HAND_BACK_MAX {
+        if taken.is_inline() || taken.len() > self.hand_back_max {
             return;
         }
         self.assert_fits(false, taken.len());

@@ -15,7 +15,7 @@ impl Ring {
     /// waits for room.
     #[inline(always)]
     pub fn ack_single(&self, mine: &mut SingleConsumer, taken: &Taken) {
-        if taken.pos != mine.alone {
+        if !mine.came_alone(taken) {
             self.hand_back_lines(taken);
         }
         self.end_record(mine, taken.pos, taken.n);

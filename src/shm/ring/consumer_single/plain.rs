@@ -24,6 +24,7 @@ impl Ring {
         if !crate::sync::mutant("peek_after_exposure") {
             Self::store_peek_behind(&self.memory().header().consumers, mine.behind);
         }
+        self.read_ahead(mine, &taken);
         self.hold_exposed(mine, &taken);
         Some(taken)
     }
@@ -44,6 +45,9 @@ impl Ring {
         let (pos, ready, behind) = (mine.pos, mine.ready, mine.behind);
         let taken = self.describe_unit::<IN_DATA>(entry, pos)?;
         Self::store_peek_behind(line, behind);
+        if IN_DATA {
+            self.read_ahead(mine, &taken);
+        }
         self.read_unit::<IN_DATA>(entry, &taken, target);
         self.end_plain(mine, (line, entry), &taken, (ready, behind));
         Some(taken)
@@ -57,6 +61,7 @@ impl Ring {
         let entry = self.ready_when_idle(mine)?;
         let taken = self.describe_at(entry, mine.pos, 1).ok()?;
         Self::store_peek_behind(&self.memory().header().consumers, mine.behind);
+        self.read_ahead(mine, &taken);
         Some((entry, taken))
     }
 
@@ -114,7 +119,7 @@ impl Ring {
         (ready, behind): (u64, u64),
     ) {
         crate::sync::crash_point("ack_single.before_stamp");
-        if taken.pos != mine.alone {
+        if !mine.came_alone(taken) {
             self.hand_back_lines(taken);
             // SYNC released: as in `stamp_released`.
             entry.stamp.store(Bits::in_state(ready, State::Released), Release);
