@@ -267,6 +267,40 @@ fn a_batch_of_one_producer_keeps_its_order_whatever_its_lengths_and_stops_where_
 }
 
 #[test]
+fn records_of_every_length_come_in_order_once_and_give_their_room_back() {
+    let sides = [Side::Single, Side::Multi];
+    for (producers, consumers) in sides.map(|side| sides.map(|other| (side, other))).concat() {
+        let queue = queue(producers, consumers);
+        let ring = queue.ring().unwrap();
+        let (mut producer, mut consumer) = (ring.producer().unwrap(), ring.consumer().unwrap());
+        let unit = ring.raw().geometry().unit_bytes as usize;
+        let lengths = [8, 48, 49, unit, unit + 1, 0, 1, 2 * unit, 32];
+        let payload = |n: usize| vec![n as u8; lengths[n % lengths.len()]];
+        let mut bytes = Vec::new();
+        let (mut put, mut got, mut total) = (0, 0, 0);
+        while got < 500 {
+            while producer.put(RecordKind::RAW, &payload(put), Wait::No).is_ok() {
+                total += payload(put).len() as u64;
+                put += 1;
+            }
+            assert!(put > got, "{producers:?} {consumers:?}: full behind {got}, though empty");
+            // Some, but not all: what is put next begins anywhere.
+            for _ in 0..1 + got % 3 {
+                let Ok(info) = consumer.get_into(&mut bytes, Wait::No) else { break };
+                assert_eq!(bytes, payload(got), "packet {got}, {producers:?} {consumers:?}");
+                assert_eq!((info.len, info.delivery_count), (bytes.len(), 1));
+                got += 1;
+            }
+            assert_eq!((queue.qsize(), queue.in_flight()), ((put - got) as u64, 0));
+        }
+        while consumer.get_into(&mut bytes, Wait::No).is_ok() {}
+        let stats = queue.stats();
+        assert_eq!((stats.puts, stats.gets, stats.bytes_put), (put as u64, put as u64, total));
+        assert_eq!(queue.occupancy(), 0.0);
+    }
+}
+
+#[test]
 fn what_was_given_back_is_held_before_what_waits() {
     for producers in [Side::Single, Side::Multi] {
         let queue = queue(producers, Side::Multi);

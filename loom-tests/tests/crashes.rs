@@ -416,7 +416,8 @@ impl<'a> Person<'a> {
                 }
                 Some(mine) => ring
                     .get_plain::<false>(mine, &mut bytes)
-                    .or_else(|| ring.get_plain::<true>(mine, &mut bytes)),
+                    .or_else(|| ring.get_plain::<true>(mine, &mut bytes))
+                    .or_else(|| ring.get_long(mine, &mut bytes)),
                 None => ring
                     .get_plain_multi::<false>(self.id, alone, &mut bytes)
                     .or_else(|| ring.get_plain_multi::<true>(self.id, alone, &mut bytes)),

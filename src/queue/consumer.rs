@@ -86,7 +86,7 @@ impl Consumer {
             return Ok(info);
         }
         // Out of line, as all that follows: it would cost the first way registers.
-        if let Some(info) = self.get_from_data(out) {
+        if let Some(info) = self.get_longer(out) {
             return Ok(info);
         }
         if self.spin(wait)
@@ -107,10 +107,13 @@ impl Consumer {
         }
     }
 
-    /// [`Consumer::get_ready`] of a record in the data region, for all but the first way.
+    /// [`Consumer::get_ready`] of a record in the data region, of one unit or more.
     #[inline(never)]
-    fn get_from_data(&mut self, out: &mut Vec<u8>) -> Option<RecordInfo> {
-        self.get_ready::<true>(out)
+    fn get_longer(&mut self, out: &mut Vec<u8>) -> Option<RecordInfo> {
+        match (self.get_ready::<true>(out), &mut self.side) {
+            (None, ConsumerSide::Single(state, _)) => self.core.get_long(state, out),
+            (info, _) => info,
+        }
     }
 
     /// Spins where the caller may wait; says whether there is something to look at.
@@ -126,7 +129,7 @@ impl Consumer {
     /// The other ways, after spinning.
     #[inline(never)]
     fn get_otherwise(&mut self, out: &mut Vec<u8>, wait: Wait) -> Result<RecordInfo, GetError> {
-        if let Some(info) = self.get_from_data(out) {
+        if let Some(info) = self.get_longer(out) {
             return Ok(info);
         }
         match &self.side {

@@ -168,6 +168,22 @@ impl Core {
         Some(info)
     }
 
+    /// As [`Core::get_plain`], wherever the payload lies, and however many units it takes.
+    #[inline(always)]
+    pub(crate) fn get_long(
+        &self,
+        mine: &mut SingleConsumer,
+        out: &mut Vec<u8>,
+    ) -> Option<RecordInfo> {
+        if !self.is_here() || self.ring.is_destroyed() {
+            return None;
+        }
+        let taken = self.ring.get_long(mine, out)?;
+        let info = RecordInfo::new(&taken, self.ring.timestamp(&taken));
+        self.room_made();
+        Some(info)
+    }
+
     /// Takes, copies and acknowledges what lies ready for many consumers, if that needs nothing else.
     #[inline(always)]
     pub(crate) fn get_plain_multi<const IN_DATA: bool>(
@@ -179,7 +195,7 @@ impl Core {
         }
         let alone = |pos| !self.spin.is_stream(pos);
         let taken = self.ring.get_plain_multi::<IN_DATA>(self.me, alone, out)?;
-        self.probe_now_and_then(taken.pos, 1);
+        self.probe_now_and_then(taken.pos, taken.n);
         let info = RecordInfo::new(&taken, self.ring.timestamp(&taken));
         self.room_made();
         Some(info)

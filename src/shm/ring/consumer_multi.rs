@@ -98,8 +98,8 @@ impl Ring {
     }
 
     /// Takes the oldest record that nobody was given, puts its payload into `out`, and acknowledges it, if
-    /// it is what it nearly always is: of one unit, ready, and nobody is faster. `IN_DATA` says whether its
-    /// payload should lie in the data region, or in its entry.
+    /// it is what it nearly always is: ready, and nobody is faster. `IN_DATA` says whether its payload should
+    /// lie in the data region, or in its entry; and it is of one unit, if in its entry.
     /// `alone` says of a position whether its record came alone (see [`Ring::release_alone`]). The caller
     /// then wakes a producer that waits for room.
     #[inline(always)]
@@ -113,21 +113,26 @@ impl Ring {
         let (entry, bits) = (self.memory().entry(head.pos), self.bits);
         // SYNC committed (pairs with `stamp_ready`).
         let stamp = entry.stamp.load(weaken("stamp_not_acquired", Acquire));
-        if stamp != bits.pack(State::Ready, head.pos, 1, 0) {
+        let n = if IN_DATA { bits.unpack(stamp).n } else { 1 };
+        if stamp != bits.pack(State::Ready, head.pos, n, 0) {
             return None;
         }
         let target = Emptied::new(out)?;
         // What is read of it holds if it is ours then: it lay there as it does.
-        let taken = self.describe_unit::<IN_DATA>(entry, head.pos)?;
+        let taken = if IN_DATA {
+            self.describe_at(entry, head.pos, n).ok().filter(|taken| !taken.is_inline())?
+        } else {
+            self.describe_unit::<false>(entry, head.pos)?
+        };
         let (word, _) = self.load_take(head.pos);
-        if !bits.is_older(word, head.pos) || !self.take_at((head_word, head), word, 1, me) {
+        if !bits.is_older(word, head.pos) || !self.take_at((head_word, head), word, n, me) {
             return None;
         }
         self.read_unit::<IN_DATA>(entry, &taken, target);
         if !alone(head.pos) {
             self.hand_back(&taken);
         }
-        self.release_units(head.pos, 1, me);
+        self.release_units(head.pos, n, me);
         self.help_frontier_now_and_then(&taken);
         Some(taken)
     }

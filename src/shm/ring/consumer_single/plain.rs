@@ -53,6 +53,24 @@ impl Ring {
         Some(taken)
     }
 
+    /// As [`Ring::get_plain`], wherever the payload lies, and however many units it takes.
+    #[inline]
+    pub fn get_long(&self, mine: &mut SingleConsumer, out: &mut Vec<u8>) -> Option<Taken> {
+        if !mine.idle {
+            return None;
+        }
+        let (word, stamp) = self.load_stamp(mine.pos);
+        if word != self.bits.pack(State::Ready, mine.pos, stamp.n, 0) {
+            return None;
+        }
+        let taken = self.describe_taken(mine.pos, stamp.n).ok()?;
+        self.expose(mine, &taken);
+        out.clear();
+        self.read(&taken, out);
+        self.ack_single(mine, &taken);
+        Some(taken)
+    }
+
     /// Exposes the next record if it is what it nearly always is, of one unit, and nothing else is held; with
     /// its entry. Until [`Ring::end_exposed`] or [`Ring::keep_exposed`], which must be called next, the
     /// state stays as it is.
