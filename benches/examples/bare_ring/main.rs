@@ -13,16 +13,18 @@
 //! asking for the line that it will write as soon as it has seen the other's, as our ring does for answers. And
 //! that once more with what many producers and many consumers cannot do without: each side wins its record
 //! by a compare-and-swap on a word of its own array, and moves its end of the ring by another. Stream: one
-//! side writes line after line, the other reads each, and writes into it, or not; or wins it first. Medians of
-//! five.
+//! side writes line after line, the other reads each, and writes into it, or not; or wins it first. And what it
+//! costs to read or to write a line, one at a time, by who had it last. Medians of five.
 
 use std::hint::{black_box, spin_loop};
-use std::sync::Barrier;
 use std::sync::atomic::AtomicU64;
 use std::sync::atomic::Ordering::{AcqRel, Acquire, Relaxed, Release};
 use std::time::Instant;
 
-use rustix::thread::{CpuSet, sched_setaffinity};
+mod bare;
+mod costs;
+
+use bare::{Line, lines, pair};
 
 const ROUNDS: u64 = 200_000;
 const WARM_UP: u64 = 100_000;
@@ -33,45 +35,6 @@ const FLOOR_LINES: u64 = 16;
 const FLOOR_SPACING: u64 = 61;
 /// Lines that a stream's reader takes between two words to its writer.
 const ROOM_STEP: u64 = 64;
-
-/// A stamp and 32 bytes of payload.
-#[derive(Default)]
-#[repr(align(64))]
-struct Line {
-    stamp: AtomicU64,
-    payload: [AtomicU64; 4],
-}
-
-// RELAXED, all payloads: published by the stamp's Release.
-impl Line {
-    fn write(&self, stamp: u64) {
-        self.payload.iter().for_each(|word| word.store(stamp, Relaxed));
-        // SYNC bare (pairs with `wait`).
-        self.stamp.store(stamp, Release);
-    }
-
-    /// Waits until it says this; then it can be read.
-    fn wait(&self, stamp: u64) {
-        // SYNC bare (pairs with `write`).
-        while self.stamp.load(Acquire) != stamp {
-            spin_loop();
-        }
-    }
-
-    /// Asks for it, to be written.
-    fn fetch(&self) {
-        #[cfg(target_arch = "x86_64")]
-        #[allow(unsafe_code, reason = "the intrinsic would fetch it for reading")]
-        // SAFETY: prefetching accesses nothing in the sense of the memory model.
-        unsafe {
-            std::arch::asm!("prefetchw [{}]", in(reg) self, options(nostack, preserves_flags, readonly));
-        }
-    }
-
-    fn read(&self) -> u64 {
-        self.payload.iter().fold(0, |sum, word| sum ^ word.load(Relaxed))
-    }
-}
 
 /// What several that write, or several that read, share among themselves: who has which record, and where
 /// the next one is.
@@ -94,32 +57,6 @@ impl Contest {
         assert!(word.compare_exchange(older, record, AcqRel, Relaxed).is_ok());
         assert!(self.end.stamp.compare_exchange(end, record, AcqRel, Relaxed).is_ok());
     }
-}
-
-fn lines(count: u64) -> Vec<Line> {
-    (0..count).map(|_| Line::default()).collect()
-}
-
-fn pin(cpu: usize) {
-    let mut set = CpuSet::new();
-    set.set(cpu);
-    sched_setaffinity(None, &set).expect("a CPU that this process may use");
-}
-
-/// Runs `one` here and `other` in a thread, on the two CPUs; `one` says how long it took, in nanoseconds.
-fn pair(cpus: [usize; 2], one: impl FnOnce() -> f64, other: impl FnOnce() + Send) -> f64 {
-    let both_there = Barrier::new(2);
-    std::thread::scope(|scope| {
-        let there = &both_there;
-        scope.spawn(move || {
-            pin(cpus[1]);
-            there.wait();
-            other();
-        });
-        pin(cpus[0]);
-        there.wait();
-        one()
-    })
 }
 
 /// What is done beside writing and reading a line.
@@ -282,5 +219,9 @@ fn main() {
         let (rate, slow, fast) = (1e3 / mean, 1e3 / most, 1e3 / least);
         let product = floor / mean;
         println!("stream, {what:27} {rate:4.0} M/s ({slow:.0}–{fast:.0})  x floor: {product:.2}e9");
+    }
+    for (cost, what) in costs::ALL {
+        let (mean, least, most) = median(|| cost.measure(cpus));
+        println!("a line: {what:45} {mean:6.1} ns ({least:.1}–{most:.1})");
     }
 }
