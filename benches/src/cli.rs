@@ -8,7 +8,7 @@ use clap_complete::Shell;
 use crate::error::{BenchError, Result};
 use crate::sizing::{RingSize, parse_bytes};
 use crate::transport::{LinkSpec, Mode, Transport};
-use crate::{open_loop, streams};
+use crate::{line, open_loop, streams};
 
 /// Most packets that one call puts.
 const MAX_BATCH: u64 = 4096;
@@ -187,7 +187,16 @@ impl LatencyArgs {
     /// # Errors
     /// `Usage` when the payload does not fit.
     pub(crate) fn link(&self) -> Result<LinkSpec> {
-        self.ring.link(self.transport, self.mode, 1)
+        let link = self.ring.link(self.transport, self.mode, 1)?;
+        if self.transport == Transport::Line {
+            if self.rate.is_some() {
+                return Err(BenchError::Usage(
+                    "--transport line has no --rate: nothing waits for room".into(),
+                ));
+            }
+            line::check(&link)?;
+        }
+        Ok(link)
     }
 }
 
@@ -242,7 +251,9 @@ impl ThroughputArgs {
     pub(crate) fn link(&self, payload: usize) -> Result<LinkSpec> {
         let (producers, consumers) = (self.producers as usize, self.consumers as usize);
         let mode = self.mode.unwrap_or_else(|| Mode::fitting(producers, consumers));
-        let contradiction = if producers > 1 && !mode.many_producers() {
+        let contradiction = if self.transport == Transport::Line {
+            Some("--transport line carries no streams: it is for `latency`")
+        } else if producers > 1 && !mode.many_producers() {
             Some("--producers asks for several where --mode promises one")
         } else if consumers > 1 && !mode.many_consumers() {
             Some("--consumers asks for several where --mode promises one")

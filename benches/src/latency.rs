@@ -7,6 +7,7 @@ use crate::copy::{BareInlet, BareOutlet, chunks};
 use crate::cpus::CpuPair;
 use crate::error::{BenchError, Result};
 use crate::floor::{self, FloorPlan};
+use crate::line;
 use crate::link::{RingInlet, RingOutlet};
 use crate::open_loop::{self, OpenLoop, OpenLoopReport};
 use crate::peers::{Pair, Session};
@@ -76,6 +77,7 @@ impl LatencyPlan {
         match self.link.transport {
             Transport::Ring => 0,
             Transport::Bare => 2 * self.link.size.data_bytes,
+            Transport::Line => line::region_bytes(&self.link),
         }
     }
 }
@@ -159,6 +161,10 @@ fn measure_raw(cpus: CpuPair, plan: &LatencyPlan) -> Result<Raw> {
             let inlet = BareInlet::take(&pair.region, Word::Second, back, spec.in_place);
             play(pair, clock, plan, outlet, inlet, &progress)?
         }
+        Transport::Line => {
+            let (outlet, inlet) = line::ends(&pair.region, spec, true);
+            play(pair, clock, plan, outlet, inlet, &progress)?
+        }
     };
     progress.stage("floor");
     let after = floor::measure(pair, clock, plan.floor);
@@ -185,6 +191,10 @@ pub(crate) fn answer(pair: &Pair, plan: &LatencyPlan) -> Result<()> {
                 (chunks(spec.size, spec.payload, 0), chunks(spec.size, spec.payload, 1));
             let inlet = BareInlet::take(&pair.region, Word::First, forth, spec.in_place);
             let outlet = BareOutlet::take(&pair.region, Word::Second, back, spec.in_place, 1);
+            pong(pair, plan, inlet, outlet)?;
+        }
+        Transport::Line => {
+            let (outlet, inlet) = line::ends(&pair.region, spec, false);
             pong(pair, plan, inlet, outlet)?;
         }
     }

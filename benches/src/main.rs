@@ -18,6 +18,7 @@ mod create;
 mod error;
 mod floor;
 mod latency;
+mod line;
 mod lines;
 mod link;
 mod open_loop;

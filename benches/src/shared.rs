@@ -144,6 +144,19 @@ impl Region {
         unsafe { AtomicU64::from_ptr(address.cast()) }
     }
 
+    /// Asks for the line of such words, to be written; where it is not known how, nothing.
+    #[inline]
+    pub(crate) fn fetch_data_line(&self, line: usize) {
+        let word: *const AtomicU64 = self.data_word(line, 0);
+        #[cfg(target_arch = "x86_64")]
+        // SAFETY: prefetching accesses nothing in the sense of the memory model.
+        unsafe {
+            std::arch::asm!("prefetchw [{}]", in(reg) word, options(nostack, preserves_flags, readonly));
+        }
+        #[cfg(not(target_arch = "x86_64"))]
+        let _ = word;
+    }
+
     /// A result of a team's member, `nth` below [`SEAT_LINES`].
     pub(crate) fn seat(&self, member: usize, nth: usize) -> &AtomicU64 {
         assert!(member < MOST_SEATS && nth < SEAT_LINES, "result {nth} of member {member}");

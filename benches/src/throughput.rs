@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use crate::clock::monotonic_ns;
 use crate::copy::{BareInlet, BareOutlet, chunks, step};
 use crate::cpus::CpuPair;
-use crate::error::Result;
+use crate::error::{BenchError, Result};
 use crate::floor::{self, FloorPlan};
 use crate::link::{RingInlet, RingOutlet};
 use crate::payload::Source;
@@ -70,6 +70,7 @@ pub(crate) fn measure(cpus: CpuPair, plan: &ThroughputPlan) -> Result<Throughput
                     BareOutlet::take(&pair.region, Word::Second, second, spec.in_place, ahead);
                 send(pair, plan, plan.packets, spec.batch, &mut outlet, &mut 0)?
             }
+            Transport::Line => return Err(no_stream()),
         })
     } else {
         None
@@ -108,11 +109,16 @@ pub(crate) fn answer(pair: &Pair, plan: &ThroughputPlan) -> Result<()> {
                 let mut inlet = BareInlet::take(&pair.region, Word::Second, second, spec.in_place);
                 receive(pair, plan, plan.packets, spec.batch, &mut inlet, &mut 0)?;
             }
+            Transport::Line => return Err(no_stream()),
         }
     }
     receive(pair, plan, plan.ceiling_packets, ceiling_step, &mut ceiling, &mut received)?;
     floor::answer(pair, plan.floor);
     Ok(())
+}
+
+fn no_stream() -> BenchError {
+    BenchError::Usage("lines without counts carry no stream".into())
 }
 
 /// Sends the warm-up, then the packets that count; the peer says when the last was received.

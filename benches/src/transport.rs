@@ -55,6 +55,8 @@ pub(crate) enum Transport {
     Ring,
     /// Shared memory with two counters and nothing else: the copy ceiling as a transport
     Bare,
+    /// Shared memory with a stamp and the payload in each line, and nothing else (`latency` only)
+    Line,
 }
 
 /// What the ring promises about its ends; two processes take part in any case.

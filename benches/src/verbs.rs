@@ -353,7 +353,7 @@ fn floor(args: &FloorArgs) -> Result<()> {
 
 /// Makes what the transport needs before the peer is started.
 fn prepare(link: &mut LinkSpec) -> Result<Option<Scratch>> {
-    if link.transport == Transport::Bare {
+    if link.transport != Transport::Ring {
         return Ok(None);
     }
     link::available()?;

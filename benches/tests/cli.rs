@@ -35,8 +35,15 @@ fn packet_and_service_report_what_the_readme_says() {
 #[test]
 fn latency_reports_what_the_readme_says() {
     let _alone = alone();
-    for extra in ["", " --in-place --payload 4KiB --mode mpmc --capacity 64", " --payload 0"] {
-        let report = json(&format!("latency --transport bare --rounds 3000 --json{extra}"));
+    for extra in [
+        "bare",
+        "bare --in-place --payload 4KiB --mode mpmc --capacity 64",
+        "bare --payload 0",
+        "line",
+        "line --payload 13 --capacity 8",
+        "line --payload 0",
+    ] {
+        let report = json(&format!("latency --rounds 3000 --json --transport {extra}"));
         let own = "verb transport mode in_place payload_bytes capacity rounds one_way_ns \
                    ratio_to_floor ratio_p50_to_floor_p50";
         let own: Vec<&str> = own.split_whitespace().collect();
@@ -100,6 +107,17 @@ fn errors_say_what_can_be_done() {
     assert!(number.contains("--payload 8"), "{number}");
     let bare = error("throughput --consumers 2 --transport bare");
     assert!(bare.contains("bare"), "{bare}");
+    for (extra, named) in [
+        ("--payload 57", "56 bytes"),
+        ("--mode mpmc", "--mode spsc"),
+        ("--in-place", "--in-place"),
+        ("--rate 10", "--rate"),
+    ] {
+        let line = error(&format!("latency --transport line {extra}"));
+        assert!(line.contains(named), "{line}");
+    }
+    let stream = error("throughput --transport line");
+    assert!(stream.contains("latency"), "{stream}");
     let many = error("latency --rate 10 --rounds 100000000000");
     assert!(many.contains("67108864"), "{many}");
     let stranger = error("peer --job {}");

@@ -57,7 +57,11 @@ fn pin(cpu: usize) {
 }
 
 /// Runs `one` here and `other` in a thread, on the two CPUs; `one` says how long it took, in nanoseconds.
-pub(crate) fn pair(cpus: [usize; 2], one: impl FnOnce() -> f64, other: impl FnOnce() + Send) -> f64 {
+pub(crate) fn pair(
+    cpus: [usize; 2],
+    one: impl FnOnce() -> f64,
+    other: impl FnOnce() + Send,
+) -> f64 {
     let both_there = Barrier::new(2);
     std::thread::scope(|scope| {
         let there = &both_there;
