@@ -9,6 +9,7 @@
 #![allow(unsafe_code, reason = "one of the named places: payload bytes as slices")]
 
 use super::{Claim, Ring, Taken};
+use crate::shm::answer::Payload;
 #[cfg(not(loom))]
 use crate::shm::cpu::reading_takes_lines;
 #[cfg(not(loom))]
@@ -216,6 +217,18 @@ impl Ring {
         }
         #[cfg(loom)]
         let _ = (claim, len, inline);
+    }
+
+    /// Where the next record's payload will lie if it is as long as the one just put.
+    #[inline(always)]
+    pub(super) fn payload_behind(&self, claim: &Claim, len: usize, inline: bool) -> Payload {
+        #[cfg(not(loom))]
+        if !inline {
+            return Payload::at(self.memory().payload_ptr(claim.pos + claim.n, false), len);
+        }
+        #[cfg(loom)]
+        let _ = (claim, len, inline);
+        Payload::INLINE
     }
 
     /// The bytes of a claimed record, to be written in place.

@@ -282,7 +282,9 @@ impl Ring {
     pub(super) fn publish(&self, claim: &Claim, len: usize) {
         crate::sync::crash_point("commit.before_stamp");
         self.stamp_ready(claim.pos, claim.n);
-        answer::note_put(self.memory().entry(claim.pos), claim.n);
+        answer::note_put(self.memory().entry(claim.pos), claim.n, || {
+            self.payload_behind(claim, len, self.is_inline(len))
+        });
         crate::sync::crash_point("commit.after_stamp");
         self.count_put(claim.n - 1, len as u64);
     }

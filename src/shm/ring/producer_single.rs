@@ -142,7 +142,7 @@ impl Ring {
         Self::describe_in(entry, kind, payload.len(), !IN_DATA);
         crate::sync::crash_point("commit_single.before_stamp");
         Self::stamp(entry, mine.ready);
-        answer::note_put(entry, 1);
+        answer::note_put(entry, 1, || self.payload_behind(&claim, payload.len(), !IN_DATA));
         self.prefetch_data_behind(&claim, payload.len(), !IN_DATA);
         if claim.pos + 1 >= mine.turn_at {
             return PlainPut::Unfinished;
@@ -338,7 +338,7 @@ impl Ring {
             n => self.bits.pack(State::Ready, claim.pos, n, 0),
         };
         Self::stamp(entry, ready);
-        answer::note_put(entry, claim.n);
+        answer::note_put(entry, claim.n, || self.payload_behind(claim, len, inline));
         self.prefetch_data_behind(claim, len, inline);
         self.put_behind(mine, claim.n, 1, len as u64);
     }
