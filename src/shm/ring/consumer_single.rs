@@ -6,7 +6,8 @@
 //! In a stream, it writes into every entry that it read: RELEASED, which, of records acknowledged in
 //! order, nobody needs. A line that it had only read would be shared by both CPUs, and to write it again
 //! the producer would have to invalidate our copy, which costs several times what it costs to fetch a
-//! line that we own (`benches/README.md` has the figures). A record that comes alone is left as it is:
+//! line that we own (`benches/README.md` has the figures). Longer payloads are rewritten for the same reason, but
+//! not where a line that was read is ours anyway. A record that comes alone is left as it is:
 //! getting hold of its line would delay what this thread writes next, its answer, and until the producer
 //! needs the line, there is time to fetch it. J. Giacomoni, T. Moseley, M. Vachharajani, "FastForward for
 //! Efficient Pipeline Parallelism", PPoPP 2008, has consumers that write what they read.
