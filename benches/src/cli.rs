@@ -103,7 +103,7 @@ pub(crate) struct RingArgs {
     /// Bytes of each payload: written in full, read in full (32, 4KiB, 1MiB)
     #[arg(long, value_name = "BYTES", default_value = "32", value_parser = parse_bytes)]
     pub(crate) payload: usize,
-    /// Packets that the ring holds [default: 4096, fewer where that is more than 16 MiB]
+    /// Packets that the ring holds [default: 4096, fewer where that is more than 8 MiB]
     #[arg(long, value_name = "PACKETS")]
     capacity: Option<usize>,
     /// Bytes of the ring's data region [default: what the capacity needs]

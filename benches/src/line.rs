@@ -1,25 +1,32 @@
 //! What no ring of one line a record goes below: a stamp, its payload behind it, and nothing else.
 //!
 //! Two rings of lines in unnamed memory, for a ping-pong, which needs no counts of what may be written again. A
-//! line is asked for, for writing, as soon as the other's has come, as Ringway's rings do for answers. It has
+//! line is asked for, for writing, as soon as the other's has come, as Ringway's rings do for answers. Where the
+//! mode promises several producers or consumers, each record is won by a compare-and-swap in an array of its
+//! side's own, and the side's end moved by another, without which they could not do; nobody competes. It has
 //! no kinds, no lengths, no waiting, no recovery: what a ring adds to it is the difference.
 
 use std::cell::Cell;
 use std::rc::Rc;
 use std::sync::Arc;
-use std::sync::atomic::Ordering::{Acquire, Relaxed, Release};
+use std::sync::atomic::Ordering::{AcqRel, Acquire, Relaxed, Release};
 
 use crate::error::{BenchError, Result};
 use crate::payload::{self, Source};
 use crate::shared::Region;
-use crate::transport::{Inlet, LinkSpec, Mode, Outlet};
+use crate::transport::{Inlet, LinkSpec, Outlet};
 
 /// Longest payload: the words of a line but one.
 const MOST: usize = 56;
 
-/// Bytes of both rings.
+/// Bytes of both rings, and of what is won by their four ends.
 pub(crate) fn region_bytes(spec: &LinkSpec) -> usize {
-    2 * entries(spec) * 64
+    (2 * entries(spec) + 4 * contest_lines(entries(spec))) * 64
+}
+
+/// Lines of an end's contest: eight words a line, and the end itself.
+fn contest_lines(entries: usize) -> usize {
+    entries.div_ceil(8) + 2
 }
 
 fn entries(spec: &LinkSpec) -> usize {
@@ -29,12 +36,8 @@ fn entries(spec: &LinkSpec) -> usize {
 /// Says whether this can carry what is asked for.
 ///
 /// # Errors
-/// `Usage` when the payload does not fit or shall lie in place, or several shall put or get.
+/// `Usage` when the payload does not fit, or shall lie in place.
 pub(crate) fn check(spec: &LinkSpec) -> Result<()> {
-    if spec.mode != Mode::Spsc {
-        let error = "--transport line has one producer and one consumer: --mode spsc";
-        return Err(BenchError::Usage(error.into()));
-    }
     if spec.payload > MOST {
         let error = format!("--transport line has payloads of {MOST} bytes at most, in their line");
         return Err(BenchError::Usage(error));
@@ -55,14 +58,40 @@ struct Lines {
     next: usize,
     /// The line that this process writes next.
     answer: Rc<Cell<usize>>,
+    /// The first line of what this end has to win; none where it is alone.
+    contest: Option<usize>,
 }
 
 impl Lines {
-    /// The `nth` of two rings.
-    fn new(region: &Arc<Region>, spec: &LinkSpec, nth: usize, answer: &Rc<Cell<usize>>) -> Self {
+    /// The `nth` of two rings, as its producer or its consumer sees it.
+    fn new(
+        region: &Arc<Region>,
+        spec: &LinkSpec,
+        nth: usize,
+        consumer: bool,
+        answer: &Rc<Cell<usize>>,
+    ) -> Self {
         let entries = entries(spec);
+        let many = if consumer { spec.mode.many_consumers() } else { spec.mode.many_producers() };
+        let end = 2 * nth + usize::from(consumer);
+        let contest = many.then(|| 2 * entries + end * contest_lines(entries));
         let (region, answer) = (Arc::clone(region), Rc::clone(answer));
-        Self { region, first: nth * entries, entries, next: 0, answer }
+        Self { region, first: nth * entries, entries, next: 0, answer, contest }
+    }
+
+    /// Wins the next record, and moves the end over it.
+    #[inline]
+    fn win(&self) {
+        let Some(first) = self.contest else { return };
+        let (at, record) = (self.next & (self.entries - 1), self.next as u64 + 1);
+        let end = (first + self.entries.div_ceil(8) + 1, 0);
+        for (line, word) in [(first + at / 8, at % 8), end] {
+            let word = self.region.data_word(line, word);
+            // RELAXED: compared below.
+            let older = word.load(Relaxed);
+            // SYNC line: alone here, so it succeeds.
+            assert!(word.compare_exchange(older, record, AcqRel, Relaxed).is_ok());
+        }
     }
 
     fn line(&self) -> usize {
@@ -77,8 +106,9 @@ pub(crate) fn ends(
     starter: bool,
 ) -> (LineOutlet, LineInlet) {
     let answer = Rc::new(Cell::new(0));
-    let [forth, back] = [0, 1].map(|nth| Lines::new(region, spec, nth, &answer));
-    let (out, into) = if starter { (forth, back) } else { (back, forth) };
+    // The first ring leads from the starter to its peer.
+    let out = Lines::new(region, spec, usize::from(!starter), false, &answer);
+    let into = Lines::new(region, spec, usize::from(starter), true, &answer);
     answer.set(out.line());
     let private = Source::new(spec.payload, 1);
     (
@@ -99,6 +129,7 @@ impl Outlet for LineOutlet {
     fn send(&mut self, first: u64, n: usize) -> Result<()> {
         let Self { lines, private } = self;
         for sequence in first..first + n as u64 {
+            lines.win();
             let line = lines.line();
             let (words, rest) = private.one(sequence).as_chunks::<8>();
             let mut last = [0; 8];
@@ -144,6 +175,7 @@ impl Inlet for LineInlet {
             std::hint::spin_loop();
         }
         self.lines.region.fetch_data_line(self.lines.answer.get());
+        self.lines.win();
         let line = self.lines.line();
         let words = self.payload.div_ceil(8);
         for (at, word) in (1..).zip(&mut self.private.as_chunks_mut::<8>().0[..words]) {

@@ -248,7 +248,7 @@ fn refused<E: std::fmt::Debug>(doing: &'static str) -> impl Fn(E) -> BenchError 
 
 /// Packets that may wait in a rival's buffers.
 fn capacity(payload: usize) -> usize {
-    ((16 << 20) / payload.max(1)).clamp(8, 4096)
+    ((8 << 20) / payload.max(1)).clamp(8, 4096)
 }
 
 fn ring(task: &Task) -> Result<LinkSpec> {
