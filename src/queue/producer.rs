@@ -80,7 +80,7 @@ impl Producer {
     }
 
     /// What is called from here is called last: so no registers need saving before.
-    #[inline]
+    #[inline(always)]
     fn put_alone(&mut self, kind: RecordKind, payload: &[u8], wait: Wait) -> Result<(), PutError> {
         if let ProducerSide::Single(state, _) = &mut self.side {
             match self.core.begin_plain(state, kind.0, payload) {
