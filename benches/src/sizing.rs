@@ -71,7 +71,8 @@ impl RingSize {
     }
 }
 
-fn default_capacity(room: usize) -> usize {
+/// Packets of so many bytes that a ring holds by default, and a rival's buffers.
+pub(crate) fn default_capacity(room: usize) -> usize {
     let fitting = (DEFAULT_DATA_BYTES / room).clamp(8, DEFAULT_CAPACITY);
     1 << fitting.ilog2()
 }

@@ -122,7 +122,7 @@ impl Consumer {
         match &mut self.side {
             ConsumerSide::Single(state, _) => self.core.spin_for_next(state, wait),
             ConsumerSide::Parked(_) => false,
-            ConsumerSide::Multi => self.core.spin_for_head(wait),
+            ConsumerSide::Multi => self.core.spin_at_head(wait),
         }
     }
 

@@ -206,14 +206,6 @@ impl Core {
         }
     }
 
-    /// Spins for something at the head, where the caller may wait for it.
-    #[inline(always)]
-    fn spin_at_head(&self, wait: Wait) {
-        if wait != Wait::No && !self.ring.stamped_at_head() {
-            self.spin_for_head(wait);
-        }
-    }
-
     /// Takes the record at the head, or sleeps until there is one.
     #[inline(always)]
     fn take_at_head(&self, wait: Wait) -> Result<Taken, GetError> {
@@ -250,7 +242,7 @@ impl Core {
         let start = out.len();
         match self.adopt_hinted() {
             Some(taken) => out.push(taken),
-            None => self.spin_at_head(wait),
+            None => _ = self.spin_at_head(wait),
         }
         while out.len() - start < max {
             if self.take_run(max - (out.len() - start), out) != 0 {

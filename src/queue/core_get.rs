@@ -159,13 +159,7 @@ impl Core {
         mine: &mut SingleConsumer,
         out: &mut Vec<u8>,
     ) -> Option<RecordInfo> {
-        if !self.is_here() || self.ring.is_destroyed() {
-            return None;
-        }
-        let taken = self.ring.get_plain::<IN_DATA>(mine, out)?;
-        let info = RecordInfo::new(&taken, self.ring.timestamp(&taken));
-        self.room_made();
-        Some(info)
+        self.get_at_once(|ring| ring.get_plain::<IN_DATA>(mine, out))
     }
 
     /// As [`Core::get_plain`], wherever the payload lies, and however many units it takes.
@@ -175,13 +169,7 @@ impl Core {
         mine: &mut SingleConsumer,
         out: &mut Vec<u8>,
     ) -> Option<RecordInfo> {
-        if !self.is_here() || self.ring.is_destroyed() {
-            return None;
-        }
-        let taken = self.ring.get_long(mine, out)?;
-        let info = RecordInfo::new(&taken, self.ring.timestamp(&taken));
-        self.room_made();
-        Some(info)
+        self.get_at_once(|ring| ring.get_long(mine, out))
     }
 
     /// Takes, copies and acknowledges what lies ready for many consumers, if that needs nothing else.
@@ -190,6 +178,7 @@ impl Core {
         &self,
         out: &mut Vec<u8>,
     ) -> Option<RecordInfo> {
+        // Not by `get_at_once`: what it is given is too long to be inlined, and a get took 195 instructions, not 171.
         if !self.is_here() || self.ring.is_destroyed() || self.ring.hinted() {
             return None;
         }
@@ -201,15 +190,30 @@ impl Core {
         Some(info)
     }
 
+    /// Has the single consumer's next record taken and acknowledged, says what it was, and wakes who waits for
+    /// its room.
+    #[inline(always)]
+    fn get_at_once(&self, get: impl FnOnce(&Ring) -> Option<Taken>) -> Option<RecordInfo> {
+        if !self.is_here() || self.ring.is_destroyed() {
+            return None;
+        }
+        let taken = get(&self.ring)?;
+        let info = RecordInfo::new(&taken, self.ring.timestamp(&taken));
+        self.room_made();
+        Some(info)
+    }
+
     /// Spins for something at the head where the caller may wait for it; says whether there is. What lies
     /// there already, and was left by a short way for its length, is not waited for.
+    #[inline(always)]
+    pub(crate) fn spin_at_head(&self, wait: Wait) -> bool {
+        wait != Wait::No && (self.ring.stamped_at_head() || self.spin_for_head())
+    }
+
     #[inline(never)]
-    pub(crate) fn spin_for_head(&self, wait: Wait) -> bool {
-        if wait == Wait::No || !self.is_here() {
+    fn spin_for_head(&self) -> bool {
+        if !self.is_here() {
             return false;
-        }
-        if self.ring.stamped_at_head() {
-            return true;
         }
         self.spin.pace_at(self.ring.head_pos());
         self.spin.for_record(|| self.ring.stamped_at_head().then_some(())).is_some()

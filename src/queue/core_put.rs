@@ -160,11 +160,11 @@ impl Core {
         if wait != Wait::No && self.ring.room_is_scarce(mine, units) {
             self.spin.pace_room(self.capacity(units));
         }
-        match self.try_put_single(mine, kind, payload) {
+        match self.try_put_single(mine, kind, payload, units) {
             Ok(()) => {}
             Err(refused) => {
                 self.wait_for_room(refused, units, wait, || {
-                    self.try_put_single(mine, kind, payload)
+                    self.try_put_single(mine, kind, payload, units)
                 })?;
             }
         }
@@ -172,14 +172,15 @@ impl Core {
         Ok(())
     }
 
+    /// Puts one record, which takes so many units, if there is room now.
     #[inline(always)]
     fn try_put_single(
         &self,
         mine: &mut SingleProducer,
         kind: u8,
         payload: &[u8],
+        units: u64,
     ) -> Result<(), Refused> {
-        let units = self.ring.units(payload.len());
         let mut claim = self.ring.claim_single(mine, units, 1)?;
         let inline = self.is_inline(payload.len());
         self.ring.write(&mut claim, inline, payload);
@@ -195,13 +196,13 @@ impl Core {
         let units = self.ring.units(payload.len());
         let first = {
             let mut slot = self.producer_slot(wait)?;
-            self.try_put_single(shared(&mut slot), kind, payload)
+            self.try_put_single(shared(&mut slot), kind, payload, units)
         };
         if let Err(refused) = first {
             let mut lost = None;
             let done =
                 self.wait_for_room(refused, units, wait, || match self.producer_slot(wait) {
-                    Ok(mut slot) => self.try_put_single(shared(&mut slot), kind, payload),
+                    Ok(mut slot) => self.try_put_single(shared(&mut slot), kind, payload, units),
                     Err(error) => {
                         lost = Some(error);
                         Ok(())
@@ -349,7 +350,8 @@ impl Core {
                 self.published();
                 return (done, Some(error));
             }
-            if self.try_put_single(mine, kind, payload).is_err() {
+            let units = self.ring.units(payload.len());
+            if self.try_put_single(mine, kind, payload, units).is_err() {
                 self.published();
                 if let Err(error) = self.put_single(mine, kind, payload, wait) {
                     return (done, Some(error));

@@ -15,7 +15,7 @@
 use core::cell::Cell;
 
 #[cfg(not(loom))]
-use crate::shm::cpu::prefetch_for_write;
+use crate::shm::cpu::{lines_of, prefetch_for_write};
 use crate::shm::layout::Entry;
 
 /// No put has come since the last wait.
@@ -85,9 +85,8 @@ fn note_first_put(entry: *const Entry, entries: u64, behind: Payload) {
 pub(crate) fn fetch() {
     if let Some((entry, payload)) = note_wait() {
         prefetch_for_write(core::ptr::without_provenance(entry));
-        for offset in (0..payload.len.min(MOST)).step_by(64) {
-            prefetch_for_write(core::ptr::without_provenance(payload.start.wrapping_add(offset)));
-        }
+        let start = core::ptr::without_provenance(payload.start);
+        lines_of(start, payload.len.min(MOST)).for_each(prefetch_for_write);
     }
 }
 

@@ -37,6 +37,13 @@ pub(crate) fn prefetch_for_read(line: *const u8) {
     let _ = line;
 }
 
+/// The lines of so many bytes, from the one in which they begin on.
+#[cfg(not(loom))]
+#[inline(always)]
+pub(crate) fn lines_of(start: *const u8, bytes: usize) -> impl Iterator<Item = *const u8> {
+    (0..bytes).step_by(64).map(move |offset| start.wrapping_add(offset))
+}
+
 /// Says whether a line that another CPU has written is ours alone once we have read it, as if we had written it,
 /// too: so on Intel's servers. Elsewhere both have it then. `cargo run --release -p ringway-bench --example
 /// bare_ring` shows it.

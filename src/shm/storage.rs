@@ -11,9 +11,9 @@ use core::fmt;
 use std::alloc::Layout;
 use std::sync::Arc;
 
-#[cfg(not(loom))]
-use crate::shm::cpu::prefetch_for_read;
 use crate::shm::cpu::prefetch_for_write;
+#[cfg(not(loom))]
+use crate::shm::cpu::{lines_of, prefetch_for_read};
 use crate::shm::layout::{
     self, Entry, INLINE_BYTES, INLINE_BYTES_TIMESTAMPED, PAGE_BYTES, RING_HEADER_BYTES, RingHeader,
 };
@@ -374,20 +374,20 @@ impl RingMemory {
     #[cfg(not(loom))]
     #[inline(always)]
     pub fn prefetch_data_for_write(&self, pos: u64, bytes: usize) {
-        let start = self.payload_ptr(pos, false);
-        for offset in (0..bytes.min(MAX_AHEAD)).step_by(64) {
-            prefetch_for_write(start.wrapping_add(offset));
-        }
+        self.first_lines(pos, bytes).for_each(prefetch_for_write);
     }
 
     /// As [`RingMemory::prefetch_data_for_write`], for reading.
     #[cfg(not(loom))]
     #[inline(always)]
     pub fn prefetch_data_for_read(&self, pos: u64, bytes: usize) {
-        let start = self.payload_ptr(pos, false);
-        for offset in (0..bytes.min(MAX_AHEAD)).step_by(64) {
-            prefetch_for_read(start.wrapping_add(offset));
-        }
+        self.first_lines(pos, bytes).for_each(prefetch_for_read);
+    }
+
+    #[cfg(not(loom))]
+    #[inline(always)]
+    fn first_lines(&self, pos: u64, bytes: usize) -> impl Iterator<Item = *const u8> {
+        lines_of(self.payload_ptr(pos, false), bytes.min(MAX_AHEAD))
     }
 
     /// Copies the first bytes of the record at `pos`, whoever owns it, for somebody who only looks.

@@ -5,7 +5,7 @@
 
 use std::hint::black_box;
 use std::sync::Barrier;
-use std::sync::atomic::Ordering::{Relaxed, SeqCst};
+use std::sync::atomic::Ordering::Relaxed;
 use std::time::Instant;
 
 use crate::bare::{Line, lines, pair};
@@ -24,32 +24,30 @@ enum Access {
 
 use Access::{Read, Write};
 
-/// What the other CPU does to all lines, what this one does then, and what it does last, which is timed.
+/// What is done to all lines: by this CPU, by the other, by this one again; and what this one does last, which is
+/// timed.
 #[derive(Clone, Copy)]
 pub(crate) struct Cost {
-    first: &'static [Access],
-    other: &'static [Access],
-    then: &'static [Access],
+    first: Option<Access>,
+    other: Option<Access>,
+    then: Option<Access>,
     timed: Access,
 }
 
-impl Cost {
-    const fn new(
-        first: &'static [Access],
-        other: &'static [Access],
-        then: &'static [Access],
-        timed: Access,
-    ) -> Self {
-        Self { first, other, then, timed }
-    }
-}
+/// What is written, and nothing before.
+const WRITTEN: Cost = Cost { first: None, other: None, then: None, timed: Write };
+/// What the other has written, and this one writes.
+const OTHERS: Cost = Cost { other: Some(Write), ..WRITTEN };
 
 pub(crate) const ALL: [(Cost, &str); 5] = [
-    (Cost::new(&[Write], &[], &[], Write), "mine, written"),
-    (Cost::new(&[], &[Write], &[], Read), "the other's, read"),
-    (Cost::new(&[], &[Write], &[], Write), "the other's, written"),
-    (Cost::new(&[], &[Write], &[Read], Write), "the other's, written after reading it"),
-    (Cost::new(&[Write], &[Read], &[], Write), "mine, written after the other read it"),
+    (Cost { first: Some(Write), ..WRITTEN }, "mine, written"),
+    (Cost { timed: Read, ..OTHERS }, "the other's, read"),
+    (OTHERS, "the other's, written"),
+    (Cost { then: Some(Read), ..OTHERS }, "the other's, written after reading it"),
+    (
+        Cost { first: Some(Write), other: Some(Read), ..WRITTEN },
+        "mine, written after the other read it",
+    ),
 ];
 
 impl Access {
@@ -57,10 +55,10 @@ impl Access {
         let mut at = 0;
         for _ in 0..lines.len() / 2 {
             let next = &lines[at].payload[0];
-            // RELAXED: nobody changes it. The other's accesses lie behind a barrier.
+            // RELAXED, both: nobody changes it. The other's accesses lie behind a barrier.
             at = match self {
                 Read => next.load(Relaxed),
-                Write => next.fetch_add(0, SeqCst),
+                Write => next.fetch_add(0, Relaxed),
             } as usize;
         }
         black_box(at);
@@ -74,7 +72,7 @@ impl Cost {
         for (at, line) in all.iter().enumerate() {
             line.payload[0].store(((at + STEP) % LINES) as u64, Relaxed); // RELAXED: no thread yet.
         }
-        let all_of = |accesses: &[Access]| accesses.iter().for_each(|access| access.of_all(&all));
+        let all_of = |access: Option<Access>| access.into_iter().for_each(|it| it.of_all(&all));
         let turn = Barrier::new(2);
         let here = || {
             all_of(self.first);

@@ -77,10 +77,10 @@ impl SingleConsumer {
         self.alone = self.pos;
     }
 
-    /// Says whether this record came alone.
+    /// Says whether the record at this position came alone.
     #[inline(always)]
-    pub(super) fn came_alone(&self, taken: &Taken) -> bool {
-        taken.pos == self.alone
+    pub(super) fn came_alone(&self, pos: u64) -> bool {
+        pos == self.alone
     }
 
     /// Says whether dead letters are kept here that found no room.

@@ -185,7 +185,7 @@ impl Ring {
     #[inline(always)]
     pub fn hand_back_lines(&self, taken: &Taken) {
         #[cfg(loom)]
-        let _ = taken;
+        let _ = (taken, self.hand_back_max);
         #[cfg(not(loom))]
         self.rewrite_lines(taken);
     }

@@ -37,7 +37,7 @@ impl Ring {
     /// which is no stream's.
     #[inline(always)]
     pub(super) fn read_ahead(&self, mine: &SingleConsumer, taken: &Taken) {
-        if self.reads_ahead() && !mine.came_alone(taken) {
+        if self.reads_ahead() && !mine.came_alone(taken.pos) {
             self.fetch_ahead(taken);
         }
     }

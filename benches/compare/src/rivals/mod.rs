@@ -21,7 +21,7 @@ use crate::link::{RingInlet, RingOutlet};
 use crate::peers::{self, Pair, Session};
 use crate::scratch::Scratch;
 use crate::shared::Region;
-use crate::sizing::RingSize;
+use crate::sizing::{RingSize, default_capacity};
 use crate::transport::{LinkSpec, Mode, Transport};
 use crate::work::{self, Measured, Task, Work};
 
@@ -248,7 +248,7 @@ fn refused<E: std::fmt::Debug>(doing: &'static str) -> impl Fn(E) -> BenchError 
 
 /// Packets that may wait in a rival's buffers.
 fn capacity(payload: usize) -> usize {
-    ((8 << 20) / payload.max(1)).clamp(8, 4096)
+    default_capacity(payload.max(1))
 }
 
 fn ring(task: &Task) -> Result<LinkSpec> {

@@ -15,7 +15,7 @@ impl Ring {
     /// waits for room.
     #[inline(always)]
     pub fn ack_single(&self, mine: &mut SingleConsumer, taken: &Taken) {
-        if !mine.came_alone(taken) {
+        if !mine.came_alone(taken.pos) {
             self.hand_back_lines(taken);
         }
         self.end_record(mine, taken.pos, taken.n);
@@ -41,7 +41,7 @@ impl Ring {
     pub(super) fn end_record(&self, mine: &mut SingleConsumer, pos: u64, n: u64) {
         crash_point("ack_single.before_stamp");
         let oldest = pos == mine.head.pos;
-        if !oldest || pos != mine.alone {
+        if !oldest || !mine.came_alone(pos) {
             self.stamp_released(pos, n);
         }
         if !oldest {

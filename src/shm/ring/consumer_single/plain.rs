@@ -137,7 +137,7 @@ impl Ring {
         (ready, behind): (u64, u64),
     ) {
         crate::sync::crash_point("ack_single.before_stamp");
-        if !mine.came_alone(taken) {
+        if !mine.came_alone(taken.pos) {
             self.hand_back_lines(taken);
             // SYNC released: as in `stamp_released`.
             entry.stamp.store(Bits::in_state(ready, State::Released), Release);
